@@ -102,24 +102,24 @@ async def decide(
     """
     require_valid(request.decision, request.value)
     ledger = _CommandLedger(store)
-    async with _alone(ledger, request.interview_id, f"command:{secrets.token_hex(8)}") as lease:
+    async with _leased(ledger, request.interview_id, f"command:{secrets.token_hex(8)}") as lease:
         for earlier in store.read(lambda connection: decisions.waiting_for(connection, request.interview_id)):
-            await _carry_out(_Carrier(api, ledger, earlier, lease, sleep), earlier)
+            await _carry_out(_Run(api, ledger, earlier, lease, sleep), earlier)
         if store.read(lambda connection: decisions.waiting_for(connection, request.interview_id)):
             raise Busy("an earlier decision on this interview waits for Hireflix; try again when it was carried out")
         stored = store.change(lambda connection: decisions.ask(connection, request, now_in(connection)))
-        carrier = _Carrier(api, ledger, stored, lease, sleep)
+        run = _Run(api, ledger, stored, lease, sleep)
         try:
-            decided = await carrier.apply()
+            decided = await run.apply()
         except LeaseLost:
             raise Busy("the service carries the decision out now; `connector audit` shows it when it is done") from None
         except StoreUnavailable:
             raise
         except ConnectorError as error:
-            unclear = isinstance(error, Unclear) or (isinstance(error, HireflixUnavailable) and carrier.is_sent)
-            await carrier.conclude(RequestState.UNCLEAR if unclear else RequestState.REFUSED, reason=str(error))
+            unclear = isinstance(error, Unclear) or (isinstance(error, HireflixUnavailable) and run.is_sent)
+            await run.conclude(RequestState.UNCLEAR if unclear else RequestState.REFUSED, reason=str(error))
             raise
-        await carrier.conclude(RequestState.DONE, result=decided)
+        await run.conclude(RequestState.DONE, result=decided)
         return decided
 
 
@@ -135,9 +135,9 @@ def ask(connection: Connection, settings: Config, request: DecisionRequest, now:
 
 
 def answer(connection: Connection, ids: Iterable[int], *, do: bool, actor: str, now: int) -> list[StoredRequest]:
-    """Carries out or drops requests that wait for an operator. Returns those that still waited for one.
+    """Lets the service carry out requests that wait for an operator, or drops them. Returns those that still waited.
 
-    The service sends what is carried out. `actor` is who answers, for the audit log.
+    `actor` is who answers, for the audit log.
     """
     answered = (decisions.answer(connection, id_, do=do, actor=actor, now=now) for id_ in ids)
     return [each for each in answered if each is not None]
@@ -150,14 +150,14 @@ class Busy(ConnectorError):
 async def carry_out(
     api: HireflixApi, ledger: Ledger, id_: int, interview_id: str, *, owner: str, sleep: Sleep = asyncio.sleep
 ) -> None:
-    """Carries out a waiting request, if it still waits, and stores what came of it.
+    """Carries out a waiting request, if it still waits, and stores the result.
 
     `owner` names the process. Raises `Busy`, `StoreUnavailable` and `LeaseLost`.
     """
-    async with _alone(ledger, interview_id, owner) as lease:
+    async with _leased(ledger, interview_id, owner) as lease:
         stored = await ledger.write(lambda connection: _waiting(connection, id_))
         if stored is not None:
-            await _carry_out(_Carrier(api, ledger, stored, lease, sleep), stored)
+            await _carry_out(_Run(api, ledger, stored, lease, sleep), stored)
 
 
 def _waiting(connection: Connection, id_: int) -> StoredRequest | None:
@@ -171,27 +171,27 @@ def _waiting(connection: Connection, id_: int) -> StoredRequest | None:
     return stored
 
 
-async def _carry_out(carrier: _Carrier, stored: StoredRequest) -> None:
-    """Carries out a waiting request, and stores what came of it. Raises `StoreUnavailable` and `LeaseLost`."""
+async def _carry_out(run: _Run, stored: StoredRequest) -> None:
+    """Carries out a waiting request, and stores the result. Raises `StoreUnavailable` and `LeaseLost`."""
     try:
         require_valid(stored.decision, stored.value)
-        decided = await carrier.apply()
+        decided = await run.apply()
     except Unclear as error:
-        await carrier.conclude(RequestState.UNCLEAR, reason=str(error))
+        await run.conclude(RequestState.UNCLEAR, reason=str(error))
     except (HireflixUnavailable, KeyRefused) as error:
-        await carrier.put_off(str(error))
+        await run.put_off(str(error))
     except (LeaseLost, StoreUnavailable):
         raise
     except ConnectorError as error:
-        await carrier.conclude(RequestState.REFUSED, reason=str(error))
+        await run.conclude(RequestState.REFUSED, reason=str(error))
     except Exception as error:  # noqa: BLE001 - the requests after it must not wait for it
-        await carrier.put_off(f"the connector failed: {place_of(error)}")
+        await run.put_off(f"the connector failed: {place_of(error)}")
     else:
-        await carrier.conclude(RequestState.DONE, result=decided)
+        await run.conclude(RequestState.DONE, result=decided)
 
 
 @asynccontextmanager
-async def _alone(ledger: Ledger, interview_id: str, owner: str) -> AsyncIterator[Lease]:
+async def _leased(ledger: Ledger, interview_id: str, owner: str) -> AsyncIterator[Lease]:
     """Holds the lease for decisions on the interview. Raises `Busy` when another process holds it."""
     name = f"{LEASE}{interview_id}"
 
@@ -215,7 +215,7 @@ async def _alone(ledger: Ledger, interview_id: str, owner: str) -> AsyncIterator
 
 
 async def _renew(ledger: Ledger, lease: Lease) -> None:
-    """Renews the lease until it is lost. What is sent or stored without it is refused, see `_Carrier`."""
+    """Renews the lease until it is lost. What is sent or stored without it is refused, see `_Run`."""
     while True:
         await asyncio.sleep(LEASE_SECONDS / 3)
         with suppress(StoreUnavailable):
@@ -225,7 +225,7 @@ async def _renew(ledger: Ledger, lease: Lease) -> None:
                 return
 
 
-class _Carrier:
+class _Run:
     """Carries out one request while its process has the lease of the interview."""
 
     def __init__(self, api: HireflixApi, ledger: Ledger, stored: StoredRequest, lease: Lease, sleep: Sleep) -> None:
@@ -261,7 +261,7 @@ class _Carrier:
                 return await decider.share(int(value or SHARE_DAYS))
 
     async def conclude(self, state: RequestState, *, reason: str = "", result: Decided | None = None) -> None:
-        """Stores what came of the request."""
+        """Stores the result of the request."""
         applied = self._applied if state is RequestState.REFUSED else None
 
         def job(connection: Connection) -> None:

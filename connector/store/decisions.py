@@ -85,7 +85,7 @@ def ask(connection: Connection, request: DecisionRequest, now: int, *, sink_name
     is_new = insert_new(connection, decision_request, [values], ["key"])
     [stored] = _rows(connection, decision_request.c.key == values["key"], limit=1)
     if is_new and request.hold:
-        _tell_sink(connection, stored, now)
+        _notify_sink(connection, stored, now)
     return stored
 
 
@@ -124,12 +124,12 @@ def mark_sent(connection: Connection, id_: int) -> bool:
 
 
 def put_off(connection: Connection, id_: int, reason: str, due_at: int, *, now: int) -> None:
-    """Postpones a waiting request to `due_at`. The first time this is shown where the request came from."""
+    """Postpones a waiting request to `due_at`. The first delay is shown where the request came from."""
     before = get(connection, id_)
     values = {"reason": storable(reason)[:REASON_LENGTH], "due_at": due_at}
     stored = _change(connection, id_, [RequestState.WAITING], **values)
     if stored is not None and before is not None and not before.reason:
-        _tell_sink(connection, stored, now)
+        _notify_sink(connection, stored, now)
 
 
 def conclude(
@@ -158,18 +158,18 @@ def conclude(
         audit.record(connection, stored.actor, AuditAction.DECIDE, stored.interview_id, stored.shown, now=now)
     elif applied is not None:
         audit.record(connection, stored.actor, AuditAction.DECIDE, stored.interview_id, str(applied), now=now)
-    _tell_sink(connection, stored, now)
+    _notify_sink(connection, stored, now)
 
 
 def answer(connection: Connection, id_: int, *, do: bool, actor: str, now: int) -> StoredRequest | None:
-    """Executes or drops a request that waits for an operator. Returns `None` when it does not wait any more. An unclear
-    request is sent again, unless Hireflix shows its result.
+    """Lets the service carry out a request that waits for an operator, or drops it. An unclear request is sent again,
+    unless Hireflix shows its result. Returns `None` when the request does not wait for an operator any more.
     """
     before = get(connection, id_)
     values: dict[str, Any] = {"state": str(RequestState.DROPPED), "done_at": now}
     if do:
         again = before is not None and before.state is RequestState.UNCLEAR
-        # the day in which it is tried begins again
+        # it is tried for a day from now
         values = {"state": str(RequestState.WAITING), "requested_at": now, "due_at": now, "reason": ""}
         values |= {"sent": int(Sent.AGAIN)} if again else {}
     stored = _change(connection, id_, [RequestState.HELD, RequestState.UNCLEAR], **values)
@@ -178,7 +178,7 @@ def answer(connection: Connection, id_: int, *, do: bool, actor: str, now: int) 
     detail = f"{'confirm' if do else 'drop'} {stored.shown}"
     audit.record(connection, actor, AuditAction.DECIDE, stored.interview_id, detail, now=now)
     if not do:
-        _tell_sink(connection, stored, now)
+        _notify_sink(connection, stored, now)
     return stored
 
 
@@ -221,7 +221,7 @@ def delayed(connection: Connection) -> str:
 
 
 def after_restore(connection: Connection) -> None:
-    """Prepares a restored backup: waiting requests may have been executed since, and the values that sinks read are
+    """Prepares a restored backup: waiting requests may have been carried out since, and the values that sinks read are
     outdated.
     """
     held = {"state": str(RequestState.HELD), "reason": RESTORED}
@@ -236,7 +236,7 @@ def _change(connection: Connection, id_: int, states: Sequence[RequestState], **
     return get(connection, id_) if changed else None
 
 
-def _tell_sink(connection: Connection, stored: StoredRequest, now: int) -> None:
+def _notify_sink(connection: Connection, stored: StoredRequest, now: int) -> None:
     """Asks the sink that the request came from to show its state. A sink that was never configured shows nothing."""
     row = None if not stored.sink else leases.lock(connection, stored.sink, sink.c.destination)
     if row is None:
