@@ -1,5 +1,6 @@
 """docs/operating.md describes exactly the commands, options, metrics and exit codes that exist."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -69,6 +70,26 @@ def test_every_described_log_message_is_logged():
     source = "".join(file.read_text() for file in (Path(__file__).parents[2] / "connector").rglob("*.py"))
     assert len(described) > 5
     assert [message for message in described if f'"{message}' not in source] == []
+
+
+def logged_problems():
+    """Returns the messages that the connector logs as a warning or an error."""
+    files = (Path(__file__).parents[2] / "connector").rglob("*.py")
+    return sorted(
+        {
+            str(node.args[0].value)
+            for file in files
+            for node in ast.walk(ast.parse(file.read_text()))
+            if isinstance(node, ast.Call)
+            and ast.unparse(node.func) in {"log.warning", "log.error"}
+            and isinstance(node.args[0], ast.Constant)
+        }
+    )
+
+
+@pytest.mark.parametrize("message", logged_problems())
+def test_every_logged_problem_is_described(message):
+    assert f"`{message}`" in PAGE
 
 
 def test_the_exit_codes_are_described():
