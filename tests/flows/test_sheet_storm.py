@@ -183,7 +183,8 @@ def storm(tmp_path, weather: Weather, seed: int) -> Tally:
 
 def shown(service: Service) -> int:
     """How many interviews have been delivered at least once."""
-    [(count,)] = service.query("SELECT count(DISTINCT key) FROM delivery WHERE state = 1 AND key NOT LIKE '#%'")
+    delivered = "SELECT interview_id FROM delivery WHERE state = 1"
+    [(count,)] = service.query(f"SELECT count(*) FROM interview WHERE id IN ({delivered})")
     return int(count)
 
 
