@@ -15,7 +15,7 @@ from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanag
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 from litestar import Litestar, Router
@@ -150,11 +150,24 @@ class Wakeups:
             subscriber(sinks)
 
 
+class BackgroundComponent(Protocol):
+    """A component that starts although the store may be unavailable, and ends without a deadline of its own."""
+
+    def start(self) -> None:
+        """Starts its tasks."""
+        ...
+
+    async def stop(self) -> None:
+        """Ends its tasks."""
+        ...
+
+
 class Service:
     """The components of one process: a receiver, a dispatcher, or both.
 
     `http` is the application that the process serves, `None` for a worker without a port; `metrics_http` the one at
-    `metrics_port`, if that is set. `dispatcher` is `None` for a receiver.
+    `metrics_port`, if that is set. `dispatcher` and `decisions` are `None` for a receiver. `background` stops together
+    with them.
     """
 
     def __init__(
@@ -164,10 +177,8 @@ class Service:
         heartbeat: Heartbeat,
         listener: Listener | None,
         dispatcher: Dispatcher | None,
-        periodic: PeriodicTasks | None,
-        source_tasks: SourceTasks | None,
         decisions: DecisionWorker | None,
-        listening: Listening | None,
+        background: Sequence[BackgroundComponent],
         receiver: Receiver | None,
         http: Litestar | None,
         metrics_http: Litestar | None = None,
@@ -180,10 +191,8 @@ class Service:
         self._opened = opened
         self._heartbeat = heartbeat
         self._listener = listener
-        self._periodic = periodic
-        self._source_tasks = source_tasks
         self._decisions = decisions
-        self._listening = listening
+        self._background = background
         self._receiver = receiver
         self._stop_timeout = stop_timeout
 
@@ -198,31 +207,20 @@ class Service:
             await AsyncRetrying(retry=is_away, wait=wait_fixed(START_WAIT_SECONDS))(self.dispatcher.start)
         elif self.dispatcher is not None:
             await self.dispatcher.start()
-        if self._periodic is not None:
-            self._periodic.start()
-        if self._source_tasks is not None:
-            self._source_tasks.start()
         if self._decisions is not None:
             self._decisions.start()
-        if self._listening is not None:
-            self._listening.start()
+        for component in self._background:
+            component.start()
 
     async def stop(self, force: asyncio.Event) -> None:
         """Ends incomplete requests. Running calls may finish until `stop_timeout` or `force`."""
         if self._receiver is not None:
             self._receiver.stop()
-        stops = []
-        if self.dispatcher is not None:
-            stops.append(self.dispatcher.stop(self._stop_timeout * CALLS_SHARE, force))
-        if self._periodic is not None:
-            stops.append(self._periodic.stop())
-        if self._source_tasks is not None:
-            stops.append(self._source_tasks.stop())
-        if self._decisions is not None:
-            stops.append(self._decisions.stop(self._stop_timeout * CALLS_SHARE, force))
-        if self._listening is not None:
-            stops.append(self._listening.stop())
-        await asyncio.gather(*stops)
+        callers = [caller for caller in (self.dispatcher, self._decisions) if caller is not None]
+        await asyncio.gather(
+            *(caller.stop(self._stop_timeout * CALLS_SHARE, force) for caller in callers),
+            *(component.stop() for component in self._background),
+        )
         if self._listener is not None:
             await self._listener.stop()
         await self._heartbeat.stop()
@@ -350,17 +348,16 @@ def _service(
     receiver = _receiver(config, opened, webhook_secrets, refused) if role.receives else None
     source_tasks = _source_tasks(config, opened, metrics) if role.works else None
     decisions = None if dispatcher is None else _decisions(config, opened, owner, dispatcher)
+    background: list[BackgroundComponent | None] = [source_tasks, _listening(config, opened, sinks, decisions)]
+    if role.works:
+        background.append(_periodic(config, opened, sinks, metrics, owner=owner, source_tasks=source_tasks))
     return Service(
         opened,
         heartbeat=heartbeat,
         listener=listener,
         dispatcher=dispatcher,
-        periodic=_periodic(config, opened, sinks, metrics, owner=owner, source_tasks=source_tasks)
-        if role.works
-        else None,
-        source_tasks=source_tasks,
         decisions=decisions,
-        listening=_listening(config, opened, sinks, decisions),
+        background=[component for component in background if component is not None],
         receiver=receiver,
         http=_http(config, role, opened, metrics=metrics, receiver=receiver, refused=refused),
         metrics_http=(
