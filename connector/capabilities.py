@@ -214,6 +214,17 @@ class Known:
     now: int
 
 
+@dataclass(frozen=True, slots=True)
+class StoredDecision:
+    """A decision as the store has it. `state` is that of the note for `DECIDED`, and `requested_at` is in epoch
+    milliseconds.
+    """
+
+    request: DecisionRequest
+    state: str
+    requested_at: int
+
+
 class Inbox(Protocol):
     """Reads interviews for a sink that `Listens`, and stores the decisions of its users.
 
@@ -232,10 +243,10 @@ class Inbox(Protocol):
         """
         ...
 
-    async def ask(self, sink: str, request: DecisionRequest) -> DecisionRequest:
+    async def ask(self, sink: str, request: DecisionRequest) -> StoredDecision:
         """Commits a decision, which the service carries out and shows by the follow-up `DECIDED`.
 
-        Returns the stored request: another one when there was one with the same key.
+        Returns what is stored: another request when there was one with the same key.
         """
         ...
 

@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy import Connection, select
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
-from connector.capabilities import LISTENING, Known, Listens
+from connector.capabilities import LISTENING, Known, Listens, StoredDecision
 from connector.decision import DecisionRequest
 from connector.delivery.clock import Clock
 from connector.errors import SinkBroken, StoreUnavailable
@@ -166,12 +166,13 @@ class _StoreInbox:
 
         return await self._store.query(query)
 
-    async def ask(self, sink: str, request: DecisionRequest) -> DecisionRequest:
+    async def ask(self, sink: str, request: DecisionRequest) -> StoredDecision:
         now = self._clock.now()
         stored = await self._store.write(lambda connection: decisions.ask(connection, request, now, sink_name=sink))
         self._on_asked()
         log.info("decision requested", sink=sink, interview=stored.interview_id, decision=stored.decision)
-        return replace(request, decision=stored.decision, actor=stored.actor, place=stored.place)
+        found = replace(request, decision=stored.decision, actor=stored.actor, place=stored.place)
+        return StoredDecision(found, str(stored.state), stored.requested_at)
 
 
 def _names(same: Sequence[Any]) -> list[str]:

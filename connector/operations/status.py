@@ -112,8 +112,8 @@ def health(connection: Connection, now: int, configured: Collection[str] | None)
     tasks = list(processes.task_runs(connection).values())
     decided = decisions.counts(connection)
     troubles = _troubles(service, source, sinks, now) + _of_reconcile(connection)
-    troubles += _of_decisions(decided, decisions.delayed(connection))
-    troubles += _of_waiting_decisions(decisions.waiting_since(connection), now)
+    troubles += _of_decisions(decided)
+    troubles += _of_waiting_decisions(connection, decided.get(RequestState.WAITING, 0), now)
     troubles += _of_listening(connection, [each.name for each in sinks])
     troubles.sort(key=lambda trouble: trouble.level != "problem")
     held = decided.get(RequestState.HELD, 0) + decided.get(RequestState.UNCLEAR, 0)
@@ -180,19 +180,31 @@ def _of_reconcile(connection: Connection) -> list[Trouble]:
     return found
 
 
-def _of_decisions(counts: Mapping[RequestState, int], delay: str) -> list[Trouble]:
-    """Returns the decisions of users that wait for an operator, or for Hireflix. `delay` is why one was put off."""
-    found = []
+def _of_decisions(counts: Mapping[RequestState, int]) -> Iterator[Trouble]:
+    """Yields the decisions of users that wait for an operator."""
     if count := counts.get(RequestState.UNCLEAR, 0):
         what = f"{counted(count, 'decision', 'decisions')} may or may not have reached Hireflix"
-        found.append(Trouble("problem", "source", what, "not sent again automatically", DECISIONS_FIX))
+        yield Trouble("problem", "source", what, "not sent again automatically", DECISIONS_FIX)
     if count := counts.get(RequestState.HELD, 0):
         what = f"{counted(count, 'decision waits', 'decisions wait')} for a confirmation"
-        found.append(Trouble("warning", "source", what, "Hireflix does not show them yet", DECISIONS_FIX))
-    if delay:
-        waiting = counted(counts[RequestState.WAITING], "decision waits", "decisions wait")
-        found.append(Trouble("warning", "source", f"{waiting} for Hireflix", "tried again automatically", delay))
-    return found
+        yield Trouble("warning", "source", what, "Hireflix does not show them yet", DECISIONS_FIX)
+
+
+def _of_waiting_decisions(connection: Connection, count: int, now: int) -> Iterator[Trouble]:
+    """Yields a trouble when one of `count` waiting decisions was put off, or waits for so long that no process can be
+    carrying it out.
+    """
+    since = decisions.waiting_since(connection)
+    if since is None:
+        return
+    waiting = counted(count, "decision waits", "decisions wait")
+    what = f"{waiting} for Hireflix, the oldest for {format_duration((now - since) / 1000)}"
+    reason = decisions.delayed(connection)
+    if reason:
+        yield Trouble("warning", "source", what, "tried again automatically, for a day", reason)
+    elif now - since > DECISIONS_LATE_SECONDS * 1000:
+        fix = "set CONNECTOR_HIREFLIX__API_KEY, and start a process with `connector serve`"
+        yield Trouble("warning", "source", what, "no running process carries them out", fix)
 
 
 def _of_listening(connection: Connection, names: Collection[str]) -> list[Trouble]:
@@ -204,14 +216,6 @@ def _of_listening(connection: Connection, names: Collection[str]) -> list[Troubl
             fix = str(note.get("fix", "")) or "check the network; the connector reconnects automatically"
             found.append(Trouble("problem", name, what, "clicks have no effect", fix))
     return found
-
-
-def _of_waiting_decisions(since: int | None, now: int) -> Iterator[Trouble]:
-    """Yields a trouble when decisions wait for so long that no process can be carrying them out."""
-    if since is not None and now - since > DECISIONS_LATE_SECONDS * 1000:
-        what = f"decisions have waited for {format_duration((now - since) / 1000)}"
-        fix = "set CONNECTOR_HIREFLIX__API_KEY, and start a process with `connector serve`"
-        yield Trouble("warning", "source", what, "Hireflix does not show them", fix)
 
 
 def _of_source(source: SourceStatus) -> Iterator[Trouble]:

@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
-from connector.capabilities import Known
+from connector.capabilities import Known, StoredDecision
 from connector.decision import Decision, DecisionRequest, Via
 from connector.languages import Language, gettext_noop
 from connector.sink import Interview, Note, Stage
 from sinks.chat.record import InterviewRecord, as_note, known_values
+from sinks.chat.wording import moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,13 @@ _STAMPS: Mapping[Decision, str] = {
     Decision.BACK: gettext_noop("Moved back to review by {user}"),
 }
 _UNDONE = gettext_noop("Undone by {user}")
+_WAITING: Mapping[Choice, str] = {
+    Choice.SHORTLIST: gettext_noop("Shortlist, requested by {user}, waits for Hireflix"),
+    Choice.DISCARD: gettext_noop("Discard, requested by {user}, waits for Hireflix"),
+    Choice.BACK: gettext_noop("Back to review, requested by {user}, waits for Hireflix"),
+    Choice.UNDO: gettext_noop("Undo, requested by {user}, waits for Hireflix"),
+}
+"""The stamps while Hireflix does not answer."""
 _TO_STAGE: Mapping[Stage, Decision] = {
     Stage.TO_EVALUATE: Decision.BACK,
     Stage.SHORTLISTED: Decision.SHORTLIST,
@@ -93,7 +101,8 @@ class DecisionRecord:
     `number` is that of the last request whose result the message shows, 0 before the first one. `decision`, `by`,
     `before`, `stage` and `at_ms` describe it: what was decided, the user, the stages before and after, and when.
     `event_ms` is the date of the newest event that was known then, by the clock of Hireflix. All are empty after a
-    request that changed nothing. `decision` is empty after an undo too, which leaves no stamp.
+    request that changed nothing. `decision` is empty after an undo too, which leaves no stamp. `waits` is the choice of
+    a later request that waits for Hireflix, `""` without one, and `waits_by` its user.
     """
 
     id: str
@@ -104,6 +113,8 @@ class DecisionRecord:
     stage: str = ""
     at_ms: int = 0
     event_ms: int = 0
+    waits: str = ""
+    waits_by: str = ""
 
     @classmethod
     def read(cls, interview_id: str, note: Note | None) -> Self:
@@ -129,7 +140,9 @@ class DecisionRecord:
         return bool(self.decision) and self.stage_of(interview) == self.stage
 
     def stamp(self, interview: Interview, language: Language) -> Stamp | None:
-        """Returns who decided, as long as the decision is valid."""
+        """Returns whose decision waits for Hireflix, else who decided, as long as the decision is valid."""
+        if self.waits:
+            return Stamp(language.gettext(_WAITING[Choice(self.waits)]), self.waits_by)
         if not self.is_valid(interview):
             return None
         return Stamp(language.gettext(_STAMPS[Decision(self.decision)]), self.by)
@@ -140,9 +153,9 @@ class DecisionRecord:
 
     def with_result(self, number: int, result: Mapping[str, Any], interview: Interview) -> Self:
         """Returns the record after the result of a request (see `connector.capabilities.DECIDED`)."""
-        if result["state"] == "waiting":
-            return self
         place = ClickPlace.read(str(result["place"]))
+        if result["state"] == "waiting":
+            return replace(self, waits=str(place.choice), waits_by=user_of(str(result["actor"])))
         after = type(self)(self.id, max(number, self.number))
         if result["state"] != "done" or not result["changed"]:
             return after
@@ -221,7 +234,7 @@ def value_of(text: str) -> tuple[int, str] | None:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The reason why a click has no effect. The id `user` replaces `{user}` in the text."""
+    """The reason why a click has no effect, as rendered text. The id `user` replaces `{user}` in it."""
 
     text: str
     user: str = ""
@@ -268,7 +281,7 @@ def request_of(click: Click, sink: str, known: Known, language: Language) -> Dec
 
 def _outdated(interview: Interview, decided: DecisionRecord, language: Language) -> Refusal:
     stamp = decided.stamp(interview, language)
-    if stamp is None:
+    if stamp is None or decided.waits:
         return Refusal(language.gettext("The interview has changed since. Look at the message again."))
     return _already(stamp.text, stamp.user, language)
 
@@ -277,20 +290,30 @@ def _already(text: str, user: str, language: Language) -> Refusal:
     return Refusal(language.gettext("Already done: {decision}").format(decision=text), user)
 
 
-def already_taken(mine: DecisionRequest, stored: DecisionRequest, language: Language) -> Refusal | None:
+def already_taken(mine: DecisionRequest, stored: StoredDecision, language: Language) -> Refusal | None:
     """Returns why a click has no effect because another one was first; `None` when the stored request is that of the
     click.
     """
-    if (stored.actor, stored.place) == (mine.actor, mine.place):
+    first = stored.request
+    if (first.actor, first.place) == (mine.actor, mine.place):
         return None
-    text = _UNDONE if ClickPlace.read(stored.place).choice is Choice.UNDO else _STAMPS[stored.decision]
-    return _already(language.gettext(text), user_of(stored.actor), language)
+    choice, user = ClickPlace.read(first.place).choice, user_of(first.actor)
+    if stored.state == "done":
+        return _already(language.gettext(_UNDONE if choice is Choice.UNDO else _STAMPS[first.decision]), user, language)
+    if stored.state != "waiting":
+        return Refusal(language.gettext("The interview has changed since. Look at the message again."))
+    text = language.gettext(
+        "{decision} since {time}. It is tried again automatically, for a day at most; "
+        "then this message shows the result."
+    )
+    return Refusal(text.format(decision=language.gettext(_WAITING[choice]), time=moment(stored.requested_at)), user)
 
 
 def failure_text(result: Mapping[str, Any], language: Language) -> str:
     """Returns the text for the user after a request that changed nothing yet, `""` after one that did."""
     if result["state"] == "waiting":
-        return language.gettext("Hireflix does not answer. Your decision is kept, and tried again.")
+        text = language.gettext("Your decision is kept, and tried again automatically for a day: {reason}")
+        return text.format(reason=result["reason"])
     if result["state"] == "done":
         return "" if result["changed"] else language.gettext("Nothing to do: Hireflix shows this already.")
     return language.gettext("This did not work: {reason}").format(reason=result["reason"] or result["state"])

@@ -46,7 +46,7 @@ DONE = {
 }
 STATES = {
     "done": gettext_noop("Hireflix showed this already, {time}."),
-    "waiting": gettext_noop("Hireflix does not answer: it is tried again."),
+    "waiting": gettext_noop("Waits for Hireflix since {time}, and is tried again automatically for a day: {reason}."),
     "held": gettext_noop("Waits for a confirmation on the dashboard: many rows changed at once."),
     "unclear": gettext_noop("It is not clear whether this reached Hireflix: an operator must look. {time}."),
     "dropped": gettext_noop("Not done: an operator dropped it, {time}."),

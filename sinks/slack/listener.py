@@ -195,7 +195,7 @@ class Deciders:
 
 
 def _text(refusal: Refusal) -> str:
-    text = messages.literal(messages.escape(refusal.text))
+    text = messages.mrkdwn(refusal.text)
     return text.replace("{user}", messages.user_mention(refusal.user))
 
 

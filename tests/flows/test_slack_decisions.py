@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import asynccontextmanager
+from copy import deepcopy
 
 import pytest
 import pytest_asyncio
@@ -12,7 +13,7 @@ from tenacity import AsyncRetrying, retry_if_result, stop_after_delay, wait_fixe
 
 from connector.app import running
 from connector.config import load
-from connector.emulators.faults import APPLY_503, APPLY_HANG, DROP
+from connector.emulators.faults import APPLY_503, APPLY_HANG, DROP, Fault, FaultKind
 from connector.emulators.hireflix import Account, HireflixEmulator
 from connector.emulators.slack import SlackEmulator
 from connector.emulators.slack.workspace import strings_of
@@ -29,6 +30,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 GROUP = "S00HIRING"
 PATIENCE_SECONDS = 20.0
+DENIED = Fault(FaultKind.STATUS, status=401)
 SECRET = "hfx_test_secret_9f2c"
 
 
@@ -186,11 +188,11 @@ async def test_a_click_shortlists_and_the_webhook_that_follows_keeps_the_stamp(w
 
 async def test_of_two_clicks_on_one_message_the_first_counts(world):
     case = await world.finished("Bea Soto")
-    seen = case.message
+    seen = deepcopy(case.message)
     await case.press("shortlist")
+    await case.shows("Undo", stamp=f"Shortlisted by <@{ANA}>")
     await case.press("shortlist", BOB, seen)
     await case.hears(BOB, f"Already done: Shortlisted by <@{ANA}>")
-    await case.shows("Undo", stamp=f"Shortlisted by <@{ANA}>")
 
     assert case.sent == ["finalist"]
     assert await case.audited() == [(f"slack:{ANA}", "shortlist")]
@@ -261,6 +263,17 @@ async def test_clicks_are_received_after_slack_closed_the_connection(world):
     await case.shows("Undo", stamp="Shortlisted by")
 
     assert case.sent == ["finalist"]
+
+
+async def test_while_hireflix_does_not_answer_the_message_and_a_second_user_read_whose_decision_waits(world):
+    case = await world.finished("Bo Lind")
+    world.hireflix.faults.choose(lambda _: DENIED)  # such a call is not repeated at once
+    await case.press("shortlist")
+    waits = f"Shortlist, requested by <@{ANA}>, waits for Hireflix"
+    await case.shows("Shortlist", "Discard…", stamp=waits)
+    await case.press("shortlist", BOB)
+    await case.hears(BOB, f"{waits} since <!date^")
+    assert case.sent == []
 
 
 async def test_a_click_that_was_acknowledged_survives_the_end_of_the_process(tmp_path):

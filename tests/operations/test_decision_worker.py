@@ -351,7 +351,21 @@ async def test_decisions_that_no_process_carries_out_are_reported(world):
     await world.ask("shortlist")
     at = world.source.clock.now() + 3600 * 1000
     found = await world.write(status.health, at, None)
-    assert [each.what for each in found.troubles if "decision" in each.what] == ["decisions have waited for 1 h"]
+    [trouble] = [each for each in found.troubles if "decision" in each.what]
+    assert trouble.what == "1 decision waits for Hireflix, the oldest for 1 h"
+    assert "CONNECTOR_HIREFLIX__API_KEY" in trouble.fix
+
+
+async def test_a_decision_that_waits_for_hireflix_is_reported_with_the_reason(world):
+    """However long it waits: a missing key is not the cause."""
+    world.source.server.faults.choose(lambda kind: HTML_503)
+    await world.ask("shortlist")
+    await world.step()
+    at = world.source.clock.now() + 3600 * 1000
+    found = await world.write(status.health, at, None)
+    [trouble] = [each for each in found.troubles if "decision" in each.what]
+    assert trouble.what == "1 decision waits for Hireflix, the oldest for 1 h"
+    assert "no usable answer (HTTP 503)" in trouble.fix
 
 
 async def test_an_operator_may_confirm_after_days(world):

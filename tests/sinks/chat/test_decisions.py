@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.capabilities import Known
+from connector.capabilities import Known, StoredDecision
 from connector.decision import Decision, DecisionRequest
 from connector.languages import language
 from connector.sink import Interview, Stage
@@ -22,6 +22,7 @@ from sinks.chat.decisions import (
     ClickPlace,
     DecisionRecord,
     Refusal,
+    Stamp,
     already_taken,
     failure_text,
     is_about,
@@ -30,6 +31,7 @@ from sinks.chat.decisions import (
     value_of,
 )
 from sinks.chat.record import InterviewRecord
+from sinks.chat.wording import moment
 
 ENGLISH = language("en")
 MESSAGE = "1761566424.000100"
@@ -165,12 +167,35 @@ def test_a_click_on_an_older_state_says_who_was_first() -> None:
 def test_of_two_requests_of_one_state_the_stored_one_counts() -> None:
     first, second = asked(click(user="UANA"), interview()), asked(click(id="click-2"), interview())
     assert first.key == second.key
-    assert already_taken(second, first, ENGLISH) == Refusal("Already done: Shortlisted by {user}", "UANA")
+    done = StoredDecision(first, "done", NOW)
+    assert already_taken(second, done, ENGLISH) == Refusal("Already done: Shortlisted by {user}", "UANA")
+
+
+def test_a_click_after_one_that_waits_for_hireflix_says_who_asked_since_when_and_what_happens() -> None:
+    first, second = asked(click(user="UANA"), interview()), asked(click(id="click-2"), interview())
+    refusal = already_taken(second, StoredDecision(first, "waiting", NOW), ENGLISH)
+    assert refusal is not None
+    assert refusal.text == (
+        f"Shortlist, requested by {{user}}, waits for Hireflix since {moment(NOW)}. It is tried again automatically, "
+        "for a day at most; then this message shows the result."
+    )
+    assert refusal.user == "UANA"
+
+
+def test_a_decision_that_waits_for_hireflix_is_in_the_message_until_its_result() -> None:
+    place = str(ClickPlace(Choice.DISCARD, "to_evaluate", "c"))
+    waits = {"state": "waiting", "actor": "slack:UBOB", "place": place, "at": NOW}
+    waiting = DecisionRecord("1").with_result(9, waits, interview())
+    shown = panel(interview(), waiting, NOW, ENGLISH)
+    assert shown.stamp == Stamp("Discard, requested by {user}, waits for Hireflix", "UBOB")
+
+    refused = waiting.with_result(9, {**waits, "state": "refused", "changed": False}, interview())
+    assert panel(interview(), refused, NOW, ENGLISH).stamp is None
 
 
 def test_a_click_that_is_reported_again_is_its_own_request() -> None:
     request = asked(click(), interview())
-    assert already_taken(asked(click(), interview()), request, ENGLISH) is None
+    assert already_taken(asked(click(), interview()), StoredDecision(request, "waiting", NOW), ENGLISH) is None
 
 
 @given(st.sampled_from(Stage), st.sampled_from(Choice), st.integers(0, 9))
@@ -196,6 +221,7 @@ def test_a_foreign_value_of_a_button_is_refused(value: str) -> None:
         ("done", True, ""),
         ("done", False, "Nothing to do: Hireflix shows this already."),
         ("refused", False, "This did not work: no interview"),
+        ("waiting", False, "Your decision is kept, and tried again automatically for a day: no interview"),
     ],
 )
 def test_a_user_reads_why_a_request_changed_nothing(state: str, changed: bool, text: str) -> None:

@@ -141,7 +141,11 @@ async def test_a_user_reads_once_that_a_decision_waits_for_hireflix(finished: Ch
     await finished.run()
 
     [answer] = finished.slack.ephemerals
-    assert (answer.user, answer.text) == (ANA, "Hireflix does not answer. Your decision is kept, and tried again.")
+    assert (answer.user, answer.text) == (
+        ANA,
+        "Your decision is kept, and tried again automatically for a day: no answer",
+    )
+    assert f"Shortlist, requested by <@{ANA}>, waits for Hireflix" in finished.text
     assert finished.buttons == ["Shortlist", "Discard…"]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from connector.capabilities import Known
+from connector.capabilities import Known, StoredDecision
 from connector.decision import DecisionRequest
 from connector.emulators.faults import Fault, FaultKind
 from connector.emulators.slack import SlackEmulator
@@ -44,12 +44,12 @@ class Inbox:
             return None
         return Known(ABOUT, {InterviewRecord(ABOUT.id).key: {"v": 2, "message_id": self.message_id}}, START)
 
-    async def ask(self, sink: str, request: DecisionRequest) -> DecisionRequest:
+    async def ask(self, sink: str, request: DecisionRequest) -> StoredDecision:
         if not self.is_available:
             raise StoreUnavailable("the disk is full")
         same = [each for each in self.asked if each.key == request.key]
         self.asked += [] if same else [request]
-        return same[0] if same else request
+        return StoredDecision(same[0] if same else request, "waiting", START)
 
 
 def sink_of(slack: SlackEmulator, channel: str, **settings: Any) -> SlackSink:
