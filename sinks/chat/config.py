@@ -18,8 +18,11 @@ from connector.sink import Interview, SinkConfig
 from sinks.chat.changes import Announcement, Events
 from sinks.chat.wording import Templates
 
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+ClockTime = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+"""A time of day such as 09:30."""
 DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-_MOST_DAYS = 9
+_QUIET_DAYS_MAX = 9
 """Longest time to the end of the quiet hours: a night, a week of quiet days, and another night."""
 LINK_HOSTS = ("hireflix.com", "hflx.io")
 """Hosts of Hireflix's own pages."""
@@ -27,7 +30,7 @@ WEEKEND: tuple[Day, ...] = ("sat", "sun")
 """The weekend, when the quiet hours name no days. Business days are the other days."""
 MORNING = "09:00"
 """Time of regular messages of a chat without quiet hours."""
-MOST_DAYS = 8
+DUE_DAYS_MAX = 8
 """Days before now that are searched for due times. After a longer stop only the newest message is sent."""
 
 
@@ -72,11 +75,6 @@ def mention_for(rules: Iterable[MentionRule], announcement: Announcement, interv
     return next((rule.mention for kind in announcement.kinds for rule in rules if rule.meets(kind, interview)), "")
 
 
-Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
-
-ClockTime = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
-
-
 class QuietHours(BaseModel):
     """A part of every day, in the sink's time zone, and whole days. Events of that time are shown in one digest
     afterwards.
@@ -95,7 +93,7 @@ class QuietHours(BaseModel):
         """Returns the end of the current quiet hours; `None` outside of quiet hours. Times are epoch milliseconds."""
         zone = ZoneInfo(timezone)
         begin = moment = datetime.fromtimestamp(now / 1000, tz=UTC).astimezone(zone)
-        for _ in range(2 * _MOST_DAYS):
+        for _ in range(2 * _QUIET_DAYS_MAX):
             end = self._end_of(moment)
             if end is None:
                 break
@@ -143,7 +141,7 @@ class Reminders(BaseModel):
     )
 
     @model_validator(mode="after")
-    def _some_days(self) -> Self:
+    def _check_days(self) -> Self:
         if self.until_days < max(self.after_days, *self.positions.values(), 1):
             raise ValueError("`until_days` must not be less than `after_days`, also of a position")
         return self
@@ -197,7 +195,7 @@ class ChatConfig(SinkConfig):
     )
 
     @model_validator(mode="after")
-    def _something_after_quiet_hours(self) -> Self:
+    def _check_digest_after_quiet_hours(self) -> Self:
         if self.digest == "off" and self.quiet_hours is not None and self.quiet_hours.finish == "digest":
             raise ValueError(
                 'quiet_hours with digest = "off" would lose finished interviews: set quiet_hours.finish = "speak", or '
@@ -206,7 +204,7 @@ class ChatConfig(SinkConfig):
         return self
 
     @model_validator(mode="after")
-    def _messages_of_its_own_are_edited(self) -> Self:
+    def _check_edits(self) -> Self:
         if not self.edits and (self.reminders is not None or self.weekly_summary is not None):
             raise ValueError("`reminders` and `weekly_summary` need a chat whose messages can be edited: use a bot")
         return self
@@ -258,7 +256,7 @@ def is_due(after_ms: int, until_ms: int, at: str | None, days: tuple[Day, ...] |
     """
     clock = time.fromisoformat(at or (config.quiet_hours.end if config.quiet_hours is not None else MORNING))
     today = local(until_ms, config).date()
-    for back in range(MOST_DAYS):
+    for back in range(DUE_DAYS_MAX):
         day = today - timedelta(days=back)
         is_chosen = is_business_day(day, config) if days is None else DAYS[day.weekday()] in days
         if is_chosen and after_ms < _ms(day, clock, config) <= until_ms:

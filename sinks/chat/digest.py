@@ -12,14 +12,12 @@ from sinks.chat.config import ChatConfig, quiet_until
 from sinks.chat.content import digest_content
 from sinks.chat.exactly_once import FALLBACK_SECONDS, Draft, abandon, post, reconcile
 from sinks.chat.record import REPEAT_EDIT, REPEAT_PAST_DIGEST, DigestRecord, InterviewRecord
-from sinks.chat.service import CallResult, Status
+from sinks.chat.service import ABOUT_POSITION, GONE, CallResult, Status
 from sinks.chat.session import ChatSession, DeliveryCall, delivered, is_rejected, rejected, retry, superseded
 from sinks.chat.updates import REPEAT_DELAY
 
 WINDOW_WITHOUT_EDITS = timedelta(minutes=10)
 """Least delay of a digest in a chat without edits, where each digest is a new message."""
-_GONE = {Status.OK, Status.MISSING}
-"""Results after which a message does not contain a name any more."""
 _SUBJECT_LENGTH = 200
 """Characters of a position's id in a marker; services limit the size of markers."""
 
@@ -68,7 +66,7 @@ async def publish(session: ChatSession, call: DeliveryCall, position_id: str) ->
         "named": [each["id"] for each in digest.named],
         "content_hash": session.content_hash(content),
     }
-    draft = Draft(content, shows, {"p": position_id[:_SUBJECT_LENGTH]})
+    draft = Draft(content, shows, {ABOUT_POSITION: position_id[:_SUBJECT_LENGTH]})
     result = await post(session, call, digest, draft)
     if isinstance(result, CallResult):  # only threads are missing; a missing channel is a broken destination
         return retry(RetryLater(result.error))
@@ -108,7 +106,7 @@ async def _edit(session: ChatSession, call: DeliveryCall, digest: DigestRecord) 
 async def _not_edited(session: ChatSession, call: DeliveryCall, digest: DigestRecord, result: CallResult) -> Result:
     if result.status is Status.LOCKED and digest.name_removed:
         result = await session.delete(digest.message_id, call.context)
-        if result.status not in _GONE:
+        if result.status not in GONE:
             if is_rejected(result, call.delivery) or result.status is Status.LOCKED:
                 return rejected(result, {})
             return retry(await session.failure(result, session.limits.delete, call.context))
@@ -187,12 +185,10 @@ async def erase_from_digests(
         content = digest_content(after.as_shown(), await session.style(call.context))
         after = replace(after, name_removed=False, content_hash=session.content_hash(content))
         if digest.message_id:
-            result = await session.edit(digest.message_id, content, call.context, digest.fallback_error)
-            if result.status is Status.LOCKED:
-                result = await session.delete(digest.message_id, call.context)
-            if result.status is Status.LOCKED or is_rejected(result, call.delivery):
-                return Rejected(f"a digest can neither be changed nor deleted: {result.error}")
-            if result.status not in _GONE:
-                return await session.failure(result, session.limits.edit, call.context)
+            failed = await session.erase_content(
+                digest.message_id, content, call, digest.fallback_error, what="a digest"
+            )
+            if failed is not None:
+                return failed
         await call.context.save_notes({after.key: after.note()})
     return bool(digests)

@@ -38,7 +38,7 @@ from sinks.chat.content import Content, Style, interview_content, position_link,
 from sinks.chat.exactly_once import Draft, abandon, post, reconcile
 from sinks.chat.record import DigestRecord, InterviewRecord
 from sinks.chat.reminders import without_decided
-from sinks.chat.service import CallResult, Status
+from sinks.chat.service import ABOUT_INTERVIEW, CallResult, Status
 from sinks.chat.session import ChatSession, DeliveryCall, retry
 from sinks.chat.updates import EDIT_DELAY, next_edit
 
@@ -192,7 +192,7 @@ def draft_of(
     """Returns the message of a plan with an announcement."""
     announcement = plan.announcement
     assert announcement is not None
-    subject = {"i": interview.id}
+    subject = {ABOUT_INTERVIEW: interview.id}
     mention = mention_for(session.config.mention_rules, announcement, interview)
     edit_later = [record.edit(EDIT_DELAY)]
     if plan.action is EventAction.POST:

@@ -14,7 +14,7 @@ from typing import Any
 from connector.sink import Context, FollowUp, RateLimited, Result, RetryLater
 from sinks.chat.content import Content
 from sinks.chat.record import MessageRecord, RecordT
-from sinks.chat.service import CallResult, Marker, Match, Post, Status
+from sinks.chat.service import LATER, CallResult, Marker, Match, Post, Status
 from sinks.chat.session import ChatSession, DeliveryCall, delivered, is_rejected, rejected, retry, superseded
 
 SEARCHABLE_AFTER_MS = 3_000
@@ -25,8 +25,6 @@ FIND_DUPLICATES = "find-doubles"
 """Purpose of the call that searches for duplicates."""
 FALLBACK_SECONDS = 1.0
 """Delay of the attempt with plainer content, after a rejection."""
-_LATER = (Status.THROTTLED, Status.TRANSIENT, Status.UNCLEAR)
-"""Results after which a search is repeated. Any other result means that the service does not allow searches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +200,7 @@ async def _search_failure(
     session: ChatSession, call: DeliveryCall, failure: CallResult | None, thread: str
 ) -> RetryLater | None:
     """Returns the outcome of a failed search that may work later, `None` for one that the service does not allow."""
-    if failure is None or failure.status not in (*_LATER, Status.BROKEN):
+    if failure is None or failure.status not in LATER:
         return None
     unclear = call.batch.maybe_sent
     outcome = await session.failure(failure, session.search_tokens(thread), call.context)

@@ -201,6 +201,7 @@ def as_note(values: Mapping[str, Any]) -> dict[str, Any] | None:
     return {"v": VERSION, **lists} if lists else None
 
 
+# Names in notes of version 1 -> the present ones.
 _ANNOUNCED_NAMES = {"announced": "finished", "score_at": "score_ms", "stage_at": "stage_ms"}
 _CALL_NAMES = {"told": "announced", "hash": "content_hash"}
 _INTENT_NAMES = {"k": "delivery_id", "at": "at_ms", "said": "calls", "plain": "fallback_error"}
@@ -263,7 +264,7 @@ IDLE_MS = 600_000
 LONGEST_MS = 86_400_000
 """After this time an event starts a new digest in any case, so that old messages do not change any more."""
 
-_NAMES = {
+_DIGEST_NAMES = {
     "ts": "message_id",
     "hash": "content_hash",
     "shown": "shown_counts",
@@ -274,7 +275,7 @@ _NAMES = {
     "plain": "fallback_error",
     "dups": "possible_duplicates",
 }
-"""Names of version 1 that have changed."""
+"""Names in notes of version 1 -> the present ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,7 +314,7 @@ class DigestRecord:
     @classmethod
     def read(cls, position_id: str, note: Note | None) -> Self:
         """Decodes a note of any version. Without a note the digest is new."""
-        return cls(**{**known_values(cls, brought_forward(note or {}, _NAMES)), "id": position_id})
+        return cls(**{**known_values(cls, brought_forward(note or {}, _DIGEST_NAMES)), "id": position_id})
 
     @property
     def key(self) -> str:

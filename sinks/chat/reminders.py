@@ -20,12 +20,12 @@ from connector.sink import (
     RetryLater,
     Stage,
 )
-from sinks.chat.config import ChatConfig, business_days_since, quiet_until
+from sinks.chat.config import ChatConfig, business_days_since
 from sinks.chat.content import POSITION_UNITS, Content, Line, Style, shown_name, trusted_link
 from sinks.chat.exactly_once import FIND_DUPLICATES, Draft, abandon, post, reconcile
 from sinks.chat.phrases import and_more
 from sinks.chat.record import REPEAT_EDIT, RegularRecord
-from sinks.chat.service import CallResult, Status
+from sinks.chat.service import ABOUT_REGULAR, GONE, CallResult, Status
 from sinks.chat.session import (
     ChatSession,
     DeliveryCall,
@@ -35,6 +35,7 @@ from sinks.chat.session import (
     rejected,
     retry,
     superseded,
+    wait_for_quiet_hours,
 )
 from sinks.chat.text import clean
 from sinks.chat.updates import EDIT_DELAY, REPEAT_DELAY
@@ -53,9 +54,8 @@ KEY = "reminder"
 """Name of the note."""
 LINES_MAX = 10
 """Most candidates in a message; the others are counted."""
-_DONE = {Status.OK, Status.MISSING, Status.LOCKED}
-_GONE = {Status.OK, Status.MISSING}
-"""Results after which a message does not name a person any more."""
+_FINAL = GONE | {Status.LOCKED}
+"""Results of an edit that is not tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,10 +198,9 @@ async def remind(session: ChatSession, call: DeliveryCall) -> Result:
     found = await reconcile(session, call, record, [record.edit()])
     if found is not None:
         return found
-    until = quiet_until(context.now(), config)
-    if until is not None:
-        later = FollowUp(REMIND, timedelta(milliseconds=until - context.now()))
-        return superseded("the hours are quiet", {}, [later])
+    later = wait_for_quiet_hours(config, context, REMIND)
+    if later is not None:
+        return later
     waiting = await _undecided(context, config)
     if not waiting:
         after, follow_ups = abandon(call, record)
@@ -211,7 +210,7 @@ async def remind(session: ChatSession, call: DeliveryCall) -> Result:
     more = len(waiting) - len(lines)
     content = reminder_content(lines, more, style.language)
     shows = {"lines": lines, "more": more, "content_hash": session.content_hash(content)}
-    draft = Draft(content, shows, {"s": KEY}, follow_ups=[record.edit()])
+    draft = Draft(content, shows, {ABOUT_REGULAR: KEY}, follow_ups=[record.edit()])
     result = await post(session, call, record, draft)
     if isinstance(result, CallResult):  # only threads are missing; a missing channel is a broken destination
         return retry(RetryLater(result.error))
@@ -240,7 +239,7 @@ async def update_reminder(session: ChatSession, call: DeliveryCall) -> Result:
     if record.superseded_ids:
         first, *others = record.superseded_ids
         result = await session.edit(first, replaced_content(session.language), call.context)
-        if result.status not in _DONE:
+        if result.status not in _FINAL:
             return retry(await session.failure(result, session.limits.edit, call.context))
         after = replace(record, superseded_ids=tuple(others))
         return delivered({KEY: after.note()}, [after.edit(timedelta(0))])
@@ -253,7 +252,7 @@ async def update_reminder(session: ChatSession, call: DeliveryCall) -> Result:
     if result.status is Status.OK:
         more = [record.follow_up(REPEAT_EDIT, REPEAT_DELAY)] if call.batch.maybe_sent else []
         return delivered({KEY: replace(record, content_hash=content_hash).note()}, more, reference=record.message_id)
-    if result.status in _DONE:
+    if result.status in _FINAL:
         after = replace(record, message_id="", content_hash="", lines=(), more=0)
         return superseded("the reminder was deleted in the chat", {KEY: after.note()})
     if is_rejected(result, call.delivery):
@@ -278,9 +277,11 @@ async def erase_from_reminders(
     """
     record = ReminderRecord.read(call.note(KEY))
     while record.superseded_ids:
-        result = await _replace(session, call, record.superseded_ids[0], replaced_content(session.language))
-        if result.status not in _GONE:
-            return await _not_erased(session, call, result)
+        failed = await session.erase_content(
+            record.superseded_ids[0], replaced_content(session.language), call, what="a reminder"
+        )
+        if failed is not None:
+            return failed
         record = replace(record, superseded_ids=tuple(record.superseded_ids[1:]))
         await call.context.save_notes({KEY: record.note()})
     if not record.names(interview_id):
@@ -288,23 +289,9 @@ async def erase_from_reminders(
     after = record.without(interview_id)
     if record.message_id:
         content = reminder_content(after.lines, after.more, session.language)
-        result = await _replace(session, call, record.message_id, content, record.fallback_error)
-        if result.status not in _GONE:
-            return await _not_erased(session, call, result)
+        failed = await session.erase_content(record.message_id, content, call, record.fallback_error, what="a reminder")
+        if failed is not None:
+            return failed
         after = replace(after, content_hash=session.content_hash(content))
     await call.context.save_notes({KEY: after.note(), f"{SNOOZE}{interview_id}": None})
     return True
-
-
-async def _replace(
-    session: ChatSession, call: DeliveryCall, message_id: str, content: Content, fallback_error: str = ""
-) -> CallResult:
-    """Edits a message. Deletes it when the service does not allow edits of it any more."""
-    result = await session.edit(message_id, content, call.context, fallback_error)
-    return await session.delete(message_id, call.context) if result.status is Status.LOCKED else result
-
-
-async def _not_erased(session: ChatSession, call: DeliveryCall, result: CallResult) -> RetryLater | Rejected:
-    if result.status is Status.LOCKED or is_rejected(result, call.delivery):
-        return Rejected(f"a reminder can neither be changed nor deleted: {result.error}")
-    return await session.failure(result, session.limits.edit, call.context)

@@ -36,6 +36,12 @@ class Status(StrEnum):
     """Not applied, with an error that the sink does not know."""
 
 
+GONE = frozenset({Status.OK, Status.MISSING})
+"""Results of an edit or a deletion after which users no longer see the old content."""
+LATER = frozenset({Status.THROTTLED, Status.TRANSIENT, Status.UNCLEAR, Status.BROKEN})
+"""Results after which the same call may work later."""
+
+
 @dataclass(frozen=True, slots=True)
 class CallResult:
     """The result of one call. `error` is a short, fixed term without personal data, `""` when OK. `detail` explains a
@@ -51,12 +57,20 @@ class CallResult:
     account_wide: bool = False
 
 
+# Names in the metadata of messages. Services limit its size, and messages of earlier releases have these names.
+ABOUT_INTERVIEW = "i"
+ABOUT_POSITION = "p"
+ABOUT_REGULAR = "s"
+"""A reminder or a weekly summary."""
+
+
 @dataclass(frozen=True, slots=True)
 class Marker:
     """Hidden metadata of a message, by which `ChatService.search` finds it. It has only opaque ids.
 
     `delivery_id` is the id of the delivery and `call` counts the calls that posted it. `subject` says what the message
-    is about: `{"i": interview id}` or `{"p": position id}`.
+    is about, for users who read the metadata: `{ABOUT_INTERVIEW: its id}`, `{ABOUT_POSITION: its id}` or
+    `{ABOUT_REGULAR: its kind}`.
     """
 
     delivery_id: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from hashlib import sha256
 from math import ceil
 
@@ -25,10 +26,10 @@ from connector.sink import (
     Token,
 )
 from sinks.chat.changes import POSTING_EVENTS
-from sinks.chat.config import ChatConfig
+from sinks.chat.config import ChatConfig, quiet_until
 from sinks.chat.content import Content, Style
 from sinks.chat.decisions import NO_PANEL, DecisionRecord, Panel, panel
-from sinks.chat.service import CallResult, ChatService, Post, SearchResult, Status
+from sinks.chat.service import GONE, CallResult, ChatService, Post, SearchResult, Status
 
 UNKNOWN_ERROR_ATTEMPTS = 5
 """After this number of attempts with an unknown error, the content is considered the cause."""
@@ -152,6 +153,21 @@ class ChatSession:
         context.count_call("delete")
         return await self._service.delete(message_id, context)
 
+    async def erase_content(
+        self, message_id: str, content: Content, call: DeliveryCall, fallback_error: str = "", *, what: str
+    ) -> RetryLater | Rejected | None:
+        """Replaces a message by content without personal data. Deletes it when the service does not allow edits of it
+        any more. Returns why the message still has its content, with `what` as its name, else `None`.
+        """
+        result = await self.edit(message_id, content, call.context, fallback_error)
+        if result.status is Status.LOCKED:
+            result = await self.delete(message_id, call.context)
+        if result.status in GONE:
+            return None
+        if result.status is Status.LOCKED or is_rejected(result, call.delivery):
+            return Rejected(f"{what} can neither be changed nor deleted: {result.error}")
+        return await self.failure(result, self.limits.edit, call.context)
+
     async def search(self, delivery_id: str, since_ms: int, thread: str, context: Context) -> SearchResult:
         """Finds the messages of a delivery. Raises `RateLimited` without a token."""
         await context.take(*self.search_tokens(thread))
@@ -196,6 +212,16 @@ async def interviews_of(context: Context) -> AsyncIterator[Interview]:
         if len(page) < INTERVIEWS_PER_READ:
             return
         after = page[-1].interview.id
+
+
+def wait_for_quiet_hours(config: ChatConfig, context: Context, purpose: str) -> Result | None:
+    """Returns the result of a call that must not post during quiet hours: it is made again at their end. Returns `None`
+    outside of quiet hours.
+    """
+    until = quiet_until(context.now(), config)
+    if until is None:
+        return None
+    return superseded("the hours are quiet", {}, [FollowUp(purpose, timedelta(milliseconds=until - context.now()))])
 
 
 def is_rejected(result: CallResult, delivery: Delivery) -> bool:

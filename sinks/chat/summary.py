@@ -10,12 +10,12 @@ from typing import Any, Self
 
 from connector.languages import Language
 from connector.sink import FollowUp, Interview, Result, RetryLater, Stage
-from sinks.chat.config import local, midnight_ms, quiet_until
+from sinks.chat.config import local, midnight_ms
 from sinks.chat.content import POSITION_UNITS, Content, Line
 from sinks.chat.exactly_once import FIND_DUPLICATES, Draft, abandon, post, reconcile
 from sinks.chat.record import RegularRecord
-from sinks.chat.service import CallResult
-from sinks.chat.session import ChatSession, DeliveryCall, interviews_of, retry, superseded
+from sinks.chat.service import ABOUT_REGULAR, CallResult
+from sinks.chat.session import ChatSession, DeliveryCall, interviews_of, retry, superseded, wait_for_quiet_hours
 from sinks.chat.text import clean
 
 SUMMARIZE = "summarize"
@@ -152,10 +152,9 @@ async def summarize(session: ChatSession, call: DeliveryCall) -> Result:
     found = await reconcile(session, call, record, ())
     if found is not None:
         return found
-    until = quiet_until(context.now(), config)
-    if until is not None:
-        later = FollowUp(SUMMARIZE, timedelta(milliseconds=until - context.now()))
-        return superseded("the hours are quiet", {}, [later])
+    later = wait_for_quiet_hours(config, context, SUMMARIZE)
+    if later is not None:
+        return later
     today = local(context.now(), config).date()
     start = today - timedelta(days=7)
     end_ms, start_ms, before_ms = (midnight_ms(today - timedelta(days=days), config) for days in (0, 7, 14))
@@ -165,7 +164,7 @@ async def summarize(session: ChatSession, call: DeliveryCall) -> Result:
         after, follow_ups = abandon(call, record)
         return superseded("nothing happened", {KEY: after.note()}, follow_ups)
     content = summary_content(figures, start, session.language)
-    result = await post(session, call, record, Draft(content, {}, {"s": KEY}))
+    result = await post(session, call, record, Draft(content, {}, {ABOUT_REGULAR: KEY}))
     if isinstance(result, CallResult):  # only threads are missing; a missing channel is a broken destination
         return retry(RetryLater(result.error))
     return result

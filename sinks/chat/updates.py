@@ -14,7 +14,7 @@ from sinks.chat.content import Content, Style, interview_content, superseded_con
 from sinks.chat.decisions import UNDO_MS, UNDO_OVER, DecisionRecord, failure_text, user_of
 from sinks.chat.exactly_once import DUPLICATE_SEARCH, FALLBACK_SECONDS, Draft, post, reconcile
 from sinks.chat.record import REPEAT_EDIT, InterviewRecord
-from sinks.chat.service import CallResult, Status
+from sinks.chat.service import ABOUT_INTERVIEW, GONE, LATER, CallResult, Status
 from sinks.chat.session import ChatSession, DeliveryCall, delivered, is_rejected, rejected, retry, superseded
 
 EDIT_DELAY = timedelta(seconds=3)
@@ -129,7 +129,7 @@ async def _repost(
         content = interview_content(interview, style)
         announced = snapshot(interview, record.announced)
         shows = {"announced": announced, "content_hash": session.content_hash(content)}
-        result = await post(session, call, record, Draft(content, shows, {"i": interview.id}))
+        result = await post(session, call, record, Draft(content, shows, {ABOUT_INTERVIEW: interview.id}))
     if isinstance(result, CallResult):  # only threads are missing; a missing channel is a broken destination
         return retry(RetryLater(result.error))
     (outcome,) = result.outcomes
@@ -169,10 +169,6 @@ def _lost(session: ChatSession, record: InterviewRecord, edit: Edit, result: Cal
     return superseded("the message is posted again", {record.key: after.note()}, [record.edit(timedelta(0))])
 
 
-_DONE = {Status.OK, Status.MISSING}
-_LATER = {Status.THROTTLED, Status.TRANSIENT, Status.UNCLEAR, Status.BROKEN}
-
-
 async def erase_messages(session: ChatSession, call: DeliveryCall, interview_id: str) -> Result:
     """Deletes the messages and replies. After each deletion the rest is stored, so that a call that had to wait for a
     token continues there.
@@ -194,10 +190,10 @@ async def erase_messages(session: ChatSession, call: DeliveryCall, interview_id:
         rest = InterviewRecord(interview_id, superseded_ids=[*left, *errors])
         await call.context.save_notes({record.key: rest.note()})
         result = await _erase_message(session, call, left[0])
-        if result.status in _LATER:
+        if result.status in LATER:
             return retry(await session.failure(result, session.limits.delete, call.context))
         message_id = left.pop(0)
-        if result.status not in _DONE:
+        if result.status not in GONE:
             errors[message_id] = result.error
     if errors:
         reasons = ", ".join(sorted(set(errors.values())))
@@ -224,7 +220,7 @@ async def _unclear_messages(
     found: list[str] = []
     for delivery_id, since_ms, thread in searches:
         result = await session.search(delivery_id, since_ms, thread, call.context)
-        if result.failure is not None and result.failure.status in _LATER:
+        if result.failure is not None and result.failure.status in LATER:
             return await session.failure(result.failure, session.search_tokens(thread), call.context)
         found += [match.message_id for match in result.matches]
     return found
@@ -234,7 +230,7 @@ async def _erase_message(session: ChatSession, call: DeliveryCall, message_id: s
     """Deletes a message. Where the service does not allow that, it removes the personal data from the text."""
     result = await session.delete(message_id, call.context)
     interview = call.delivery.interview
-    if result.status in {*_DONE, *_LATER} or interview is None:
+    if result.status in GONE | LATER or interview is None:
         return result
     content = interview_content(interview, await session.style(call.context))
     return await session.edit(message_id, content, call.context)

@@ -34,6 +34,9 @@ Message: TypeAlias = dict[str, Any]
 
 EVENT_TYPE = "hireflix_notifier"
 """The type of our metadata (Slack, Message metadata)."""
+_DELIVERY_ID = "k"
+_CALL = "r"
+"""Names in our metadata, which messages of earlier releases have, too; `v` is its version."""
 HEADER_UNITS = 140
 """Slack takes 150."""
 TEXT_UNITS = 400
@@ -116,7 +119,7 @@ def user_mention(user: str) -> str:
 
 def metadata(marker: Marker) -> Message:
     """Returns the metadata by which a search finds the message (Slack, Message metadata). It has only opaque ids."""
-    payload = {"v": 1, "k": marker.delivery_id, "r": marker.call, **marker.subject}
+    payload = {"v": 1, _DELIVERY_ID: marker.delivery_id, _CALL: marker.call, **marker.subject}
     return {"metadata": {"event_type": EVENT_TYPE, "event_payload": payload}}
 
 
@@ -147,8 +150,8 @@ def marker_of(message: Mapping[str, Any]) -> tuple[str, int]:
     payload = data.get("event_payload") if isinstance(data, dict) and data.get("event_type") == EVENT_TYPE else None
     if not isinstance(payload, dict):
         return "", 1
-    call = payload.get("r")
-    return str(payload.get("k", "")), call if isinstance(call, int) else 1
+    call = payload.get(_CALL)
+    return str(payload.get(_DELIVERY_ID, "")), call if isinstance(call, int) else 1
 
 
 def escape(text: str) -> str:

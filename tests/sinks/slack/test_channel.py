@@ -9,7 +9,7 @@ import pytest
 from connector.emulators.slack import SlackEmulator
 from connector.testing import FakeContext
 from sinks.chat.content import Content
-from sinks.chat.service import Marker, Post, Status
+from sinks.chat.service import ABOUT_INTERVIEW, Marker, Post, Status
 from sinks.slack import SlackSink
 from sinks.slack.channel import BotChannel, WebhookChannel
 
@@ -17,7 +17,7 @@ TOO_LONG = Content(headline="Wayne", notification="Wayne", link="https://hirefli
 
 
 def post(content: Content) -> Post:
-    return Post(content, Marker("d-1", 1, {"i": "i-1"}))
+    return Post(content, Marker("d-1", 1, {ABOUT_INTERVIEW: "i-1"}))
 
 
 async def test_content_that_the_models_refuse_is_a_rejection_without_a_call(

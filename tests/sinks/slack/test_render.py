@@ -31,7 +31,7 @@ from sinks.chat.content import (
     with_change,
 )
 from sinks.chat.record import DigestRecord
-from sinks.chat.service import Marker
+from sinks.chat.service import ABOUT_INTERVIEW, Marker
 from sinks.chat.text import units
 from sinks.chat.wording import FieldTemplate, Templates
 from sinks.slack.messages import Message, metadata, render, with_mention, without_cause
@@ -431,7 +431,7 @@ def test_there_is_no_button_without_a_trusted_living_address(stage: Stage, url: 
 
 def test_metadata_holds_opaque_ids_only() -> None:
     payload = {"v": 1, "k": "key-1", "r": 2, "i": "643e97"}
-    assert metadata(Marker("key-1", 2, {"i": "643e97"})) == {
+    assert metadata(Marker("key-1", 2, {ABOUT_INTERVIEW: "643e97"})) == {
         "metadata": {"event_type": "hireflix_notifier", "event_payload": payload}
     }
 
