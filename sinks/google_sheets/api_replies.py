@@ -43,7 +43,7 @@ class Dimension(msgspec.Struct, rename="camel"):
 class Grid(msgspec.Struct, rename="camel"):
     """One block of cells (GridData), without trailing empty rows and cells.
 
-    `lines` are its rows. A row that has only a text in the first column is decoded as that text.
+    `lines` are its rows. A row with one cell that is a text or blank is decoded as that text.
     """
 
     start_row: int = 0
@@ -62,16 +62,18 @@ _OPENS = b'{"values":[{"userEnteredValue":{"stringValue":'
 """Start of a row with one text."""
 _CLOSES = b'"}}]}'
 """End of a row with one text."""
+_BLANK = b'{"values":[{}]}'
+"""A row with one blank cell, which has a format."""
 
 
 def _lines(rows: bytes) -> list[str | Row]:
-    """Decodes rows. A key column has only texts. Decoding it without the three objects around each text takes a tenth
-    of the time and a third of the memory.
+    """Decodes rows. A key column has only texts and blank cells. Decoding it without the three objects around each
+    text takes a tenth of the time and a third of the memory.
     """
     # without a backslash no text contains a quotation mark, so the ends of cells are certain
     if b"\\" not in rows and rows.count(_OPENS) == rows.count(_CLOSES):
         try:
-            return _LINES.decode(rows.replace(_OPENS, b"").replace(_CLOSES, b'"'))
+            return _LINES.decode(rows.replace(_OPENS, b"").replace(_CLOSES, b'"').replace(_BLANK, b'""'))
         except msgspec.DecodeError:  # other cells begin or end like that as well
             pass
     return _LINES.decode(rows)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import sha256
 from typing import Annotated, Any, Literal
 
@@ -18,7 +20,7 @@ from connector.http import SafeUrl, safe_url
 from connector.languages import Language, language
 from connector.sink import Interview, LocalPath, SinkConfig, Stage
 from sinks.google_sheets.errors import CallFailed, bad_credentials
-from sinks.spreadsheet.columns import DEFAULT_COLUMNS, Columns, header_key, with_titles
+from sinks.spreadsheet.columns import DEFAULT_COLUMNS, Columns, header_key, titles_of, with_titles
 from sinks.spreadsheet.values import clean_text
 
 POSITION = "{position}"
@@ -143,6 +145,11 @@ class GoogleSheetsConfig(SinkConfig):
     def words(self) -> Language:
         """The language of headers, stages and labels."""
         return language(self.language)
+
+    @cached_property
+    def titles(self) -> Mapping[str, str]:
+        """The titles by which a header is found, with their fields (`titles_of`)."""
+        return titles_of(self.columns)
 
     @property
     def per_position(self) -> bool:

@@ -24,7 +24,6 @@ from sinks.google_sheets.decision_rules import Choices, SeenTab, SettledChoice, 
 from sinks.google_sheets.errors import CallFailed, FailureMeaning, SheetsFailure
 from sinks.google_sheets.sheet_view import TOP_ROWS, TabView, column_texts, read_view
 from sinks.google_sheets.sheets_client import Calls, read_cells, read_decisions
-from sinks.google_sheets.tabs import header_titles
 from sinks.google_sheets.write_planner import FixedTag, zone_of
 from sinks.spreadsheet.columns import KEY, header_key
 
@@ -296,7 +295,7 @@ class DecisionColumn:
                 continue
             view = await self._calls.fetch_and(
                 read_cells([api_requests.top_filter(tab.sheet_id, TOP_ROWS)]),
-                lambda book, id_=tab.sheet_id: read_view(book, id_, None, header_titles(self._config)),  # type: ignore[misc]
+                lambda book, id_=tab.sheet_id: read_view(book, id_, None, self._config.titles),  # type: ignore[misc]
             )
             requests = [] if view is None else self._column_requests(view, tab, is_known=tab.sheet_id in choices.made)
             if not requests:
@@ -310,7 +309,9 @@ class DecisionColumn:
             self._done.outcomes |= {each.id: Delivered() for each in reads}
 
     def _column_requests(self, view: TabView, tab: DecisionTab, *, is_known: bool) -> list[Request]:
-        """Returns the requests that make the column, or mark one that has its title; none when users deleted it."""
+        """Returns the requests that make the column, or mark one that has its title; none when users deleted it, or
+        the columns of the sink.
+        """
         sheet_id, title = view.sheet_id, self._config.decision_column
         places = [
             index
@@ -321,7 +322,7 @@ class DecisionColumn:
             place = places[0]
             held = api_requests.hold_column(sheet_id, tab.keys.place, KEY, tab.keys.tag)
             made = [*held, *api_requests.prove_width(sheet_id, view.width, FixedTag.WIDTH.number(sheet_id))]
-        elif is_known:
+        elif is_known or not view.tags:
             return []
         else:
             place = max([*view.tags, *(index for index, text in enumerate(view.header) if text.strip())]) + 1

@@ -28,7 +28,7 @@ from sinks.google_sheets.outcomes import MOVED, BatchOutcomes, ClosedIntent, Set
 from sinks.google_sheets.repair import Repairs, audit, recall_rows
 from sinks.google_sheets.sheet_view import ProtectedCells, TabView, read_protected_cells, read_view
 from sinks.google_sheets.sheets_client import LIST_PROTECTION, READ, REFILL_SECONDS, WRITE, Calls
-from sinks.google_sheets.tabs import Layout, TabSnapshot, add_columns, has_shrunk, header_titles, read_tabs, snapshot_of
+from sinks.google_sheets.tabs import Layout, TabSnapshot, add_columns, has_shrunk, read_tabs, snapshot_of
 from sinks.google_sheets.write_planner import (
     DueInterview,
     SheetWrite,
@@ -440,11 +440,10 @@ class Flush:
 
     def _settle(self, write: SheetWrite, book: Spreadsheet) -> RetryLater | None:
         """Settles what the reply proves. Uses the reply as the next read only if no row moved."""
-        titles = header_titles(self._config)
         views = {}
         for tab_write in write.tab_writes:
             key, header = tab_write.layout.at.get(KEY), tab_write.view.header_row
-            view = read_view(book, tab_write.view.sheet_id, key, titles, header)
+            view = read_view(book, tab_write.view.sheet_id, key, self._config.titles, header)
             if view is None or (view.keys is None and key is not None):
                 return self._unclear(write, CallFailed(unreadable()))
             views[tab_write.tab] = view

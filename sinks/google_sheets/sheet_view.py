@@ -5,12 +5,13 @@ ProtectedRange.)
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from sinks.google_sheets.api_replies import Block, Cell, Grid, Metadata, Protection, Row, Spreadsheet, Tab, UserValue
+from sinks.google_sheets.api_replies import Block, Grid, Metadata, Protection, Row, Spreadsheet, Tab, UserValue
 from sinks.google_sheets.api_requests import COLUMN_TAG, GUARD_TAG, MADE_TAG, SETUP_TAG, column_letters
 from sinks.spreadsheet.columns import header_key
 
@@ -113,7 +114,7 @@ def _name(block: Block) -> str:
 TOP_ROWS = 20
 """Rows at the top of a tab among which the header is looked for."""
 _SURE = 2
-"""A row with this number of the sink's titles is the header, even if another row was the header before."""
+"""A row with the titles of this number of fields is the header, even if another row was the header before."""
 NOT_TEXT = "\0"
 """First character of the key of a cell that is not text; interview ids do not contain it."""
 
@@ -189,11 +190,15 @@ def absent(sheet_id: int, title: str, zone: str) -> TabView:
 
 
 def read_view(
-    book: Spreadsheet, sheet_id: int, key_column: int | None = None, titles: Collection[str] = (), header_row: int = 0
+    book: Spreadsheet,
+    sheet_id: int,
+    key_column: int | None = None,
+    titles: Mapping[str, str] = MappingProxyType({}),
+    header_row: int = 0,
 ) -> TabView | None:
     """Returns the tab in a reply, `None` when it is missing. `key_column` is the requested key column when it has no
-    tag yet. The header is the row at the top with most of the `titles` (in the form of `header_key`); `header_row` is
-    its previous row.
+    tag yet. The header is the row at the top with the titles of most fields; `titles` maps titles, in the form of
+    `header_key`, to fields, and `header_row` is its previous row.
     """
     tab = next((tab for tab in book.sheets if tab.properties.sheet_id == sheet_id), None)
     if tab is None:
@@ -229,15 +234,15 @@ def _blocks(tab: Tab, width: int) -> tuple[Grid, Sequence[Grid]]:
     return tab.data[0] if tab.data else Grid(), tab.data[1:]
 
 
-def _header_row(block: Grid, titles: Collection[str], before: int, *, sure: int) -> int:
-    """Returns the first row with most titles of the sink, or the previous header row if these are too few."""
-    wanted = set(titles)
+def _header_row(block: Grid, titles: Mapping[str, str], before: int, *, sure: int) -> int:
+    """Returns the first row with the titles of most fields, or the previous header row if these are too few."""
+    fields = len({*titles.values()})
     found, most = before, sure - 1
     for row, line in enumerate(block.lines[:TOP_ROWS]):
-        count = len({header_key(text) for text in _cells(line)} & wanted)
+        count = len({titles[key] for text in _cells(line) if (key := header_key(text)) in titles})
         if count > most:
             found, most = row, count
-        if most >= len(wanted):
+        if most >= fields:
             break  # later rows cannot have more
     return found
 
@@ -286,25 +291,18 @@ def _keys(blocks: Sequence[Grid], column: int | None, header_row: int) -> Sequen
 
 def column_texts(block: Grid) -> list[str]:
     """Returns the texts of a block of one column, by row of the grid."""
-    return [""] * block.start_row + [line if isinstance(line, str) else _first(line) for line in block.lines]
+    texts = [line if isinstance(line, str) else next(iter(_cells(line)), "") for line in block.lines]
+    return [""] * block.start_row + texts
 
 
 def _cells(line: str | Row) -> list[str]:
-    return [line] if isinstance(line, str) else [_text(cell) for cell in line.values]
+    if isinstance(line, str):
+        return [line]
+    values = [cell.user_entered_value for cell in line.values]
+    return ["" if value is None else value.string_value or _key_of(value) for value in values]
 
 
-def _first(row: Row) -> str:
-    return _text(row.values[0]) if row.values else ""
-
-
-def _text(cell: Cell) -> str:
-    value = cell.user_entered_value
-    if value is None:
-        return ""
-    return value.string_value if value.string_value is not None else _other(value)
-
-
-def _other(value: UserValue) -> str:
+def _key_of(value: UserValue) -> str:
     """Returns the key of a cell that is not text. It is not blank and never equals an id."""
     held = next((x for x in (value.formula_value, value.number_value, value.bool_value) if x is not None), None)
     return "" if held is None else f"{NOT_TEXT}{held}"

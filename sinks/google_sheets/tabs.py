@@ -19,7 +19,7 @@ from sinks.google_sheets.errors import CallFailed, FailureMeaning, SheetsFailure
 from sinks.google_sheets.sheet_view import TOP_ROWS, TabView, absent, read_view
 from sinks.google_sheets.sheets_client import LIST_TABS, Calls, read_cells
 from sinks.google_sheets.state import TabNote
-from sinks.spreadsheet.columns import KEY, Column, header_key, is_usual_title, titles_of
+from sinks.spreadsheet.columns import KEY, Column, header_key, titles_of, usual_header_keys
 from sinks.spreadsheet.values import CellKind, clean_text
 
 _PIXELS: Mapping[CellKind, int] = {
@@ -79,23 +79,23 @@ def find_columns(
 
 def _is_translated(view: TabView, column: Column, tagged: Mapping[str, tuple[int, int]]) -> bool:
     """Whether the header of a column with a tag has the usual title of its field in another language."""
-    if column.field not in tagged or not is_usual_title(column.title, column.field):
+    text = view.header[tagged[column.field][0]] if column.field in tagged else column.title
+    if text == column.title:
         return False
-    text = view.header[tagged[column.field][0]]
-    return header_key(text) != header_key(column.title) and is_usual_title(text, column.field)
+    found, own = header_key(text), header_key(column.title)
+    return found != own and {found, own} <= usual_header_keys(column.field)
 
 
 def _by_tag(
     view: TabView, columns: Sequence[Column], doubtful: Collection[str]
 ) -> tuple[Mapping[str, tuple[int, int]], Sequence[int]]:
-    titles = titles_of(columns)
     fields = {column.field for column in columns}
     found: dict[str, tuple[int, int]] = {}
     wrong = []
     for index, tags in sorted(view.tags.items()):
         ours = [tag for tag in tags if tag.field in fields and tag.field not in found]
         for tag in ours[:1]:
-            if tag.field not in doubtful or titles.get(header_key(view.header[index])) == tag.field:
+            if tag.field not in doubtful or titles_of(columns).get(header_key(view.header[index])) == tag.field:
                 found[tag.field] = (index, tag.id)
             else:
                 wrong.append(tag.id)
@@ -256,11 +256,6 @@ def snapshot_of(view: TabView, config: GoogleSheetsConfig, tab: TabNote) -> TabS
     return TabSnapshot(view, layout, now)
 
 
-def header_titles(config: GoogleSheetsConfig) -> frozenset[str]:
-    """Returns the titles of the sink, in the form for comparisons."""
-    return frozenset(titles_of(config.columns))
-
-
 async def read_tabs(
     calls: Calls,
     config: GoogleSheetsConfig,
@@ -384,11 +379,11 @@ async def _read(  # noqa: PLR0917 - what is known of the tabs, and what becomes 
 ) -> dict[str, TabView]:
     """Reads the tabs. `places` are key columns without a tag. Missing tabs are added to `unavailable`."""
     filters = [each for name, tab in known.items() for each in _filters(tab, places[name])]
-    titles = header_titles(config)
 
     def views(book: Spreadsheet) -> dict[str, TabView | None]:
         return {
-            name: read_view(book, tab.sheet_id or 0, places[name], titles, tab.header) for name, tab in known.items()
+            name: read_view(book, tab.sheet_id or 0, places[name], config.titles, tab.header)
+            for name, tab in known.items()
         }
 
     try:

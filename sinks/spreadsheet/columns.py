@@ -164,6 +164,12 @@ def usual_titles(field: str) -> Collection[str]:
     return frozenset(language(code).gettext(SPECS[field].title) for code in languages())
 
 
+@cache
+def usual_header_keys(field: str) -> frozenset[str]:
+    """Returns the titles of a field in all languages in the form of `header_key`."""
+    return frozenset(map(header_key, usual_titles(field)))
+
+
 def titles_of(columns: Sequence[Column]) -> Mapping[str, str]:
     """Returns the titles by which the header of a table is found, in the form of `header_key`, with their fields: the
     configured ones, and those of other languages that no other column has.
@@ -171,14 +177,8 @@ def titles_of(columns: Sequence[Column]) -> Mapping[str, str]:
     own = {header_key(column.title): column.field for column in columns}
     others: dict[str, str] = {}
     for column in columns:
-        keys = map(header_key, usual_titles(column.field))
-        others |= {key: column.field for key in keys if key not in own}
+        others |= {key: column.field for key in usual_header_keys(column.field) if key not in own}
     return {**others, **own}
-
-
-def is_usual_title(text: str, field: str) -> bool:
-    """Whether a header has the usual title of a field in some language, so that it may get that of another one."""
-    return header_key(text) in map(header_key, usual_titles(field))
 
 
 def cell_values(interview: Interview, columns: Sequence[Column], words: Language) -> list[CellValue]:

@@ -19,7 +19,7 @@ from openpyxl.worksheet.cell_range import CellRange
 from openpyxl.worksheet.worksheet import Worksheet
 
 from connector.sink import SinkBroken
-from sinks.spreadsheet.columns import KEY, SPECS, Column, header_key, usual_titles
+from sinks.spreadsheet.columns import KEY, SPECS, Column, header_key, usual_header_keys, usual_titles
 from sinks.spreadsheet.values import CUT_MARK, LINK_TEXT, CellKind, clean_text, days_since
 from sinks.workbook import summary
 from sinks.workbook.file import Book, set_flush_number
@@ -346,7 +346,7 @@ def _name_zone(sheet: Worksheet, header: int, placed: Mapping[str, int], request
     for column in request.columns:
         former, present = (heading(column, zone) for zone in (request.state.zone, request.zone))
         known = {former}
-        if header_key(column.title) in map(header_key, usual_titles(column.field)):
+        if header_key(column.title) in usual_header_keys(column.field):
             known |= {*_other_headings(column, request)}
         cell = sheet.cell(header, placed[column.field]) if column.field in placed else None
         if isinstance(cell, Cell) and text_of(cell) != present and text_of(cell) in known:

@@ -7,6 +7,7 @@ import pytest
 from connector.capabilities import DECIDED, ERASE, Schedules, decided_key
 from connector.decision import Decision
 from connector.emulators.faults import APPLY_503, HTML_503
+from connector.emulators.google import once
 from connector.sink import Delivered, Delivery, FollowUp, RetryLater, Superseded
 from connector.testing import run_batch
 from sinks.google_sheets.decision_column import READ_DECISIONS
@@ -180,6 +181,19 @@ async def test_a_read_costs_one_call(desk):
     desk.google.forget_calls()
     await desk.read()
     assert desk.harness.counts() == {"read": 1}
+
+
+async def test_a_tab_whose_columns_are_deleted_before_the_column_is_made_gets_none(make_desk):
+    one = Desk(make_desk(decision_column=TITLE))
+    await one.harness.settle(*one.interviews)
+
+    def delete_columns():
+        one.person.insert_columns(TAB, len(TITLES))
+        one.person.delete_columns(TAB, 0, len(TITLES))
+
+    one.google.after_read = once(delete_columns)
+    assert [await one.read(), await one.read()] == [[], []]
+    assert one.google.header(one.harness.id, TAB) == []
 
 
 async def test_a_column_whose_reply_was_lost_is_made_once(make_desk):
