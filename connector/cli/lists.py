@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeAlias
 from zoneinfo import ZoneInfo
 
 import typer
+from msgspec import structs
 from sqlalchemy import Connection
 
 from connector.cli import options as o
@@ -17,7 +18,7 @@ from connector.cli.output import print_hint, safe, show_json, show_table
 from connector.config import load
 from connector.errors import UsageError
 from connector.formats import format_time
-from connector.operations.listings import event_detail, page, read_place, written_place
+from connector.operations.listings import HIDDEN, event_detail, page, read_place, written_place
 from connector.operations.store_access import reading
 from connector.role import Secrets
 from connector.store import queries
@@ -76,10 +77,11 @@ def event(
     settings = load(config, needs=Secrets.NONE)
     with reading(settings) as connection:
         found = event_detail(connection, event_id, raw=raw)
+    row = found.row if raw or not found.row.candidate_name else structs.replace(found.row, candidate_name=HIDDEN)
     if as_json:
-        show_json({"event": found.row, "body": found.body, "missing": found.missing})
+        show_json({"event": row, "body": found.body, "missing": found.missing})
         return
-    for title, cell in _event_cells(found.row, ZoneInfo(settings.timezone), {}).items():
+    for title, cell in _event_cells(row, ZoneInfo(settings.timezone), {}).items():
         print(safe(f"{title:<10} {cell}"))
     print()
     print(safe(found.missing if found.body is None else found.body, keep="\n"))

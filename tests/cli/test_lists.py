@@ -180,14 +180,16 @@ def test_events_and_interviews_are_searched_by_the_candidate(json_of, filled):
 
 @ON_BOTH
 def test_one_event_is_shown_without_personal_data(run, json_of, filled):
-    """Unless the operator asks for the body as it arrived."""
+    """Neither in its body nor above it, unless the operator asks for the body as it arrived."""
     shown = run("event", "1").stdout
+    assert "CANDIDATE  [hidden]" in shown
     assert "NAME       interview.finish" in shown
     assert '"name": "Graduate Program"' in shown
     assert '"email": "[hidden]"' in shown
     assert "candidate1@example.com" not in shown
     assert '"candidate1@example.com"' in run("event", "1", "--raw").stdout
     assert "candidate1@example.com" not in json_of("event", "1")["body"]
+    assert json_of("event", "1")["event"]["candidate_name"] == "[hidden]"
 
 
 def test_a_body_that_is_no_json_or_gone_is_explained(run, filled):

@@ -84,6 +84,12 @@ def test_all_have_the_same_few_rights(name):
 
 
 @pytest.mark.parametrize("name", UNITS)
+def test_the_metrics_of_the_process_can_be_read(name):
+    """`ProcSubset=pid` hides /proc/stat, without which prometheus-client returns no `process_` metric."""
+    assert service(name).get("ProcSubset", ["all"]) == ["all"]
+
+
+@pytest.mark.parametrize("name", UNITS)
 def test_systemd_itself_finds_no_fault_where_it_is_at_hand(name, tmp_path):
     """Elsewhere the unit must at least consist of the three sections that systemd wants."""
     assert set(unit(name)) == {"Unit", "Service", "Install"}
