@@ -18,6 +18,7 @@ from connector.hireflix import CREATE, DELETE, FINISH, SCORE_UPDATED, STATUS_CHA
 from connector.hireflix.payload import (
     BACKFILL,
     CORRECTION,
+    DECISION,
     ENRICHMENT,
     RECONCILE,
     Reading,
@@ -51,6 +52,8 @@ class Origin(StrEnum):
     RECONCILE = RECONCILE
     CORRECTION = CORRECTION
     """A reconcile of fields that no webhook reports. No notification: a position may have many interviews."""
+    DECISION = DECISION
+    """What Hireflix shows after a decision of a user."""
     ENRICHMENT = ENRICHMENT
     """Fields that only the API has."""
 

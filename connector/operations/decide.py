@@ -13,7 +13,7 @@ import json
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import structlog
 from sqlalchemy import Connection, delete, select
@@ -104,7 +104,7 @@ async def decide(
     ledger = _CommandLedger(store)
     async with _leased(ledger, request.interview_id, f"command:{secrets.token_hex(8)}") as lease:
         for earlier in store.read(lambda connection: decisions.waiting_for(connection, request.interview_id)):
-            await _carry_out(_Run(api, ledger, earlier, lease, sleep), earlier)
+            await _carry_out(_Run(api, ledger, earlier, lease, sleep), earlier, _ignore)
         if store.read(lambda connection: decisions.waiting_for(connection, request.interview_id)):
             raise Busy("an earlier decision on this interview waits for Hireflix; try again when it was carried out")
         stored = store.change(lambda connection: decisions.ask(connection, request, now_in(connection)))
@@ -147,17 +147,29 @@ class Busy(ConnectorError):
     """Another process decides on the interview."""
 
 
+OnRead: TypeAlias = Callable[[ApiInterview, int], Awaitable[object]]
+"""Gets an interview of the API, and the time of Hireflix before it was read."""
+
+
 async def carry_out(
-    api: HireflixApi, ledger: Ledger, id_: int, interview_id: str, *, owner: str, sleep: Sleep = asyncio.sleep
+    api: HireflixApi,
+    ledger: Ledger,
+    id_: int,
+    interview_id: str,
+    *,
+    owner: str,
+    on_read: OnRead,
+    sleep: Sleep = asyncio.sleep,
 ) -> None:
     """Carries out a waiting request, if it still waits, and stores the result.
 
-    `owner` names the process. Raises `Busy`, `StoreUnavailable` and `LeaseLost`.
+    `owner` names the process. `on_read` gets the interview as Hireflix shows it after a decision on its stage or score,
+    before the result is stored. Raises `Busy`, `StoreUnavailable` and `LeaseLost`.
     """
     async with _leased(ledger, interview_id, owner) as lease:
         stored = await ledger.write(lambda connection: _waiting(connection, id_))
         if stored is not None:
-            await _carry_out(_Run(api, ledger, stored, lease, sleep), stored)
+            await _carry_out(_Run(api, ledger, stored, lease, sleep), stored, on_read)
 
 
 def _waiting(connection: Connection, id_: int) -> StoredRequest | None:
@@ -171,11 +183,17 @@ def _waiting(connection: Connection, id_: int) -> StoredRequest | None:
     return stored
 
 
-async def _carry_out(run: _Run, stored: StoredRequest) -> None:
+async def _ignore(_: ApiInterview, _at: int) -> None:
+    """A command leaves the new state to the webhook that follows."""
+
+
+async def _carry_out(run: _Run, stored: StoredRequest, on_read: OnRead) -> None:
     """Carries out a waiting request, and stores the result. Raises `StoreUnavailable` and `LeaseLost`."""
     try:
         require_valid(stored.decision, stored.value)
         decided = await run.apply()
+        if run.seen is not None:
+            await on_read(*run.seen)
     except Unclear as error:
         await run.conclude(RequestState.UNCLEAR, reason=str(error))
     except (HireflixUnavailable, KeyRefused) as error:
@@ -241,6 +259,11 @@ class _Run:
     def is_sent(self) -> bool:
         """Whether the decision may have been sent, now or before."""
         return self._is_marked or self._stored.sent is not Sent.NO
+
+    @property
+    def seen(self) -> tuple[ApiInterview, int] | None:
+        """The interview as Hireflix showed it last, and the time of Hireflix before that; `None` if it was not read."""
+        return self._decider.seen
 
     async def apply(self) -> Decided:
         """Makes Hireflix show the decision."""
@@ -324,6 +347,8 @@ class _Decider:
         self._sent_before = stored.sent
         self._mark_sent = mark_sent
         self._sleep = sleep
+        self.seen: tuple[ApiInterview, int] | None = None
+        """The last read of the interview with its stage and score."""
 
     @property
     def _was_sent(self) -> bool:
@@ -394,11 +419,12 @@ class _Decider:
         raise Unclear("Hireflix shows no link; look at the interview there")
 
     async def _values(self) -> dict[str, Value]:
-        row, _ = await self._api.interview(self._id)
+        row, at = await self._api.interview(self._id)
         if row is None:
             raise UsageError(f"Hireflix has no interview {self._id}")
         if not self._api.knows_stages():
             raise Unclear("the API of Hireflix does not say in which stage an interview is; decide in Hireflix")
+        self.seen = (row, at)
         fields, _ = fields_of({}, interview_object(row, Position("", "")))
         return fields
 

@@ -12,8 +12,10 @@ from sqlalchemy import Connection, delete
 from connector.delivery.clock import Clock
 from connector.errors import LeaseLost, StoreUnavailable
 from connector.hireflix.api import HireflixApi
+from connector.hireflix.snapshot import Origin
 from connector.logging import place_of
 from connector.operations.decide import LEASE, Busy, Sleep, carry_out
+from connector.operations.source import SourceReader
 from connector.store import decisions, schema
 from connector.store.base import Store
 from connector.store.decisions import StoredRequest
@@ -122,7 +124,15 @@ class DecisionWorker:
     async def _carry_out(self, api: HireflixApi, request: StoredRequest) -> bool:
         """Carries out a request. Returns `False` when another process does it."""
         try:
-            await carry_out(api, self._ledger, request.id, request.interview_id, owner=self._owner, sleep=self._sleep)
+            await carry_out(
+                api,
+                self._ledger,
+                request.id,
+                request.interview_id,
+                owner=self._owner,
+                on_read=SourceReader(api, self._store, self._clock.now, Origin.DECISION).refresh,
+                sleep=self._sleep,
+            )
         except (Busy, LeaseLost):
             return False
         return True

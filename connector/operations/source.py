@@ -13,7 +13,16 @@ from connector.config import Config
 from connector.errors import UsageError
 from connector.hireflix.api import STAGES, HireflixApi, HireflixError, InterviewPage
 from connector.hireflix.payload import EventKind, Reading
-from connector.hireflix.snapshot import Origin, Position, Synthetic, changed_at, deletion_of, event_for, id_of
+from connector.hireflix.snapshot import (
+    ApiInterview,
+    Origin,
+    Position,
+    Synthetic,
+    changed_at,
+    deletion_of,
+    event_for,
+    id_of,
+)
 from connector.interview import Stage
 from connector.routing import Route, Routes
 from connector.sink import Finding
@@ -107,6 +116,17 @@ class SourceReader:
             if found is not None:
                 events.append(found)
         return await self._add(events)
+
+    async def refresh(self, row: ApiInterview, at: int) -> None:
+        """Adds the event that makes a stored interview equal to `row`, which was read at `at`."""
+        id_ = id_of(row)
+        known, erased = await self.store.query(lambda connection: source.states(connection, [id_]))
+        if id_ in erased or id_ not in known:
+            return
+        values = known[id_].values
+        position = Position(str(values.get("position_id") or ""), str(values.get("position_name") or ""))
+        found = event_for(known[id_], row, position, at=at, received_at=self.now(), origin=self._origin)
+        await self._add([found] if found is not None else [])
 
     async def delete(self, position: Position, ids: Iterable[str], at: int) -> int:
         """Adds the event of a deletion for each interview. Returns their number."""

@@ -9,6 +9,7 @@ from copy import deepcopy
 
 import pytest
 import pytest_asyncio
+from sqlalchemy import func, select
 from tenacity import AsyncRetrying, retry_if_result, stop_after_delay, wait_fixed
 
 from connector.app import running
@@ -20,6 +21,7 @@ from connector.emulators.slack.workspace import strings_of
 from connector.hireflix.payload import read
 from connector.store import notes
 from connector.store.queries import ListingFilter, audit_entries
+from connector.store.schema import delivery
 from connector.store.source import BACKFILL_KEY, Backfill
 from connector.store.source import read as read_document
 from sinks.chat.record import InterviewRecord
@@ -88,6 +90,18 @@ class World:
         """The first call of a decision reads the interview, the second one changes it."""
         calls = iter((None, fault))
         self.hireflix.faults.choose(lambda _: next(calls, None))
+
+    @property
+    def texts(self):
+        """What each message of the channel shows."""
+        return [" ".join(strings_of(each.blocks)) for each in self.slack.messages(self.channel)]
+
+    async def delivered(self):
+        """Waits until the sink has delivered every event."""
+        pending = select(func.count()).where(delivery.c.done_at.is_(None), delivery.c.event_seq.is_not(None))
+        left = 1
+        while left:
+            left = await self.query(lambda connection: connection.execute(pending).scalar_one())
 
     async def query(self, job):
         return await self.service.store.query(job)
@@ -177,9 +191,14 @@ async def test_a_click_shortlists_and_the_webhook_that_follows_keeps_the_stamp(w
     await case.press("shortlist")
     await case.shows("Undo", stamp=f"Shortlisted by <@{ANA}>")
 
-    await world.receive(world.account.shortlist(case.found, at=case.found.finalist))
-    await until(lambda: case.text.count("hortlisted") > 1)
+    await until(lambda: case.text.count("hortlisted") > 1)  # the stage too, before any webhook
 
+    await world.delivered()
+    shown = world.texts
+    await world.receive(world.account.shortlist(case.found, at=case.found.finalist))
+    await world.delivered()
+
+    assert world.texts == shown
     assert case.buttons == ["Undo"]
     assert f"Shortlisted by <@{ANA}>" in case.text
     assert case.sent == ["finalist"]

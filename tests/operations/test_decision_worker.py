@@ -9,7 +9,12 @@ import pytest
 from connector.capabilities import CHOICES, DECIDED, decided_key
 from connector.decision import Decision, DecisionRequest, Via
 from connector.emulators.faults import APPLY_HANG, DROP, HTML_503, LATE, REFUSE
+from connector.hireflix import CREATE, SCORE_UPDATED, STATUS_CHANGE
 from connector.hireflix.api import HireflixApi
+from connector.hireflix.payload import DECISION
+from connector.hireflix.snapshot import IDENTITY
+from connector.interview import score_of
+from connector.merge import stage_of
 from connector.operations import status
 from connector.operations.decision_worker import DecisionWorker
 from connector.store import decisions, erase, leases, notes, queries, retention, schema
@@ -110,6 +115,34 @@ async def test_a_request_is_carried_out_and_shown_where_it_came_from(world):
     assert (note["state"], note["place"], note["changed"], calls) == ("done", "tab 3", True, [f"{asked.id}-done"])
     assert world.woken == [SHEET]
     assert await world.step() == 0
+
+
+@pytest.mark.parametrize(
+    ("decision", "value", "stage", "score"),
+    [
+        ("shortlist", None, "shortlisted", None),
+        ("discard", "No permit", "discarded", None),
+        ("score", "4", "to_evaluate", 4),
+    ],
+)
+async def test_the_store_shows_a_decision_at_once_and_the_webhook_that_follows_changes_nothing(
+    world, decision, value, stage, score
+):
+    await world.source.receive(world.account.webhook(CREATE, world.found, world.found.created_at))
+    before = world.source.clock.now()
+    world.source.clock.advance(60)
+    await world.ask(decision, value)
+    await world.step()
+    values = await world.source.values(world.found.id)
+    assert (stage_of(values).value, score_of(values)) == (stage, score)
+    [made] = [row for row in await world.source.events() if row.identity.startswith(IDENTITY)]
+    assert made.mark == DECISION
+    assert before < made.occurred_at <= world.source.clock.now()
+
+    follows = SCORE_UPDATED if decision == "score" else STATUS_CHANGE
+    await world.source.receive(world.account.webhook(follows, world.found, world.found.updated_at))
+    after = await world.source.values(world.found.id)
+    assert after == values | {"status": after["status"]}
 
 
 async def test_a_request_that_is_repeated_is_the_same(world):
