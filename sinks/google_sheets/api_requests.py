@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from sinks.spreadsheet.values import LINK_TEXT, CellKind, CellValue, days_since
+from sinks.spreadsheet.values import HEADER_COLOUR, LINK_TEXT, CellKind, CellValue, days_since
 
 Request: TypeAlias = dict[str, Any]
 
@@ -27,6 +27,8 @@ MADE_TAG = "hf.made"
 SETUP_TAG = "hf.setup"
 """Key of the developer metadata that marks a formatted tab."""
 
+PROTECTED = "Filled from Hireflix. A correction stays until Hireflix changes the value."
+"""Description of a protected range."""
 DATE_FORMAT = {"type": "DATE_TIME", "pattern": "yyyy-mm-dd hh:mm"}
 
 
@@ -199,6 +201,42 @@ def _area(sheet_id: int, first_row: int, end_row: int | None, first_column: int,
     area = {"sheetId": sheet_id, "startRowIndex": first_row, "endRowIndex": end_row}
     area |= {"startColumnIndex": first_column, "endColumnIndex": end_column}
     return {name: value for name, value in area.items() if value is not None}
+
+
+def colour(rgb: str) -> Request:
+    """Converts RRGGBB to Google's form: parts from 0 to 1."""
+    parts = (int(rgb[place : place + 2], 16) / 255 for place in (0, 2, 4))
+    return {"rgbColor": dict(zip(("red", "green", "blue"), parts, strict=True))}
+
+
+def header_look(sheet_id: int, row: int) -> Request:
+    """Makes the header bold with a light background, across the whole row, so that added columns have it too."""
+    style = {
+        "textFormat": {"bold": True},
+        "backgroundColorStyle": colour(HEADER_COLOUR),
+        "wrapStrategy": "WRAP",
+        "verticalAlignment": "MIDDLE",
+    }
+    area = {"sheetId": sheet_id, "startRowIndex": row, "endRowIndex": row + 1}
+    fields = "userEnteredFormat(textFormat.bold,backgroundColorStyle,wrapStrategy,verticalAlignment)"
+    return {"repeatCell": {"range": area, "cell": {"userEnteredFormat": style}, "fields": fields}}
+
+
+def freeze(sheet_id: int, rows: int, columns: int) -> Request:
+    grid = {"frozenRowCount": rows, "frozenColumnCount": columns}
+    fields = "gridProperties.frozenRowCount,gridProperties.frozenColumnCount"
+    return {"updateSheetProperties": {"properties": {"sheetId": sheet_id, "gridProperties": grid}, "fields": fields}}
+
+
+def warn(sheet_id: int, protected_id: int, span: tuple[int, int] | None) -> Request:
+    """Adds a protection that warns users before an edit and forbids nothing. `span`: columns, `None` = the
+    whole tab.
+    """
+    area = {"sheetId": sheet_id}
+    if span is not None:
+        area |= {"startColumnIndex": span[0], "endColumnIndex": span[1]}
+    protected: dict[str, Any] = {"protectedRangeId": protected_id, "range": area, "description": PROTECTED}
+    return {"addProtectedRange": {"protectedRange": {**protected, "warningOnly": True}}}
 
 
 def header_cells(sheet_id: int, row: int, column: int, titles: Sequence[str]) -> Request:

@@ -24,14 +24,14 @@ from sinks.google_sheets.config import Account
 from sinks.google_sheets.errors import (
     CallFailed,
     FailureMeaning,
-    Passing,
+    TransientCallFailed,
     answer_failure,
     bad_credentials,
     no_default_credentials,
+    reply_text,
     token_failure,
     unreachable,
     unreadable,
-    words_of,
 )
 
 SCOPE = "https://www.googleapis.com/auth/spreadsheets"
@@ -116,7 +116,7 @@ class Client:
         except requests.Timeout as error:
             raise CallFailed(unreachable(error)) from None
         except requests.RequestException as error:
-            raise Passing(unreachable(error)) from None
+            raise TransientCallFailed(unreachable(error)) from None
         except OSError:  # the file with the token of another provider cannot be read
             raise CallFailed(no_default_credentials()) from None
         except (TypeError, KeyError, AttributeError):
@@ -124,7 +124,7 @@ class Client:
             # answer that is not a JSON object makes google-auth fail
             raise self._unexpected(writing=writing) from None
         if "json" not in answer.headers.get("content-type", ""):
-            raise Passing(unreadable())
+            raise TransientCallFailed(unreadable())
         return answer.content
 
     def _failed(self, answer: requests.Response, *, writing: bool) -> CallFailed:
@@ -132,8 +132,8 @@ class Client:
         failure = answer_failure(
             answer.status_code, answer.content, email=self.email, retry_after=asked, date=date, writing=writing
         )
-        kind = Passing if failure.trouble is FailureMeaning.UNCLEAR and not asked else CallFailed
-        return kind(failure, answer.status_code, words_of(answer.content))
+        kind = TransientCallFailed if failure.meaning is FailureMeaning.UNCLEAR and not asked else CallFailed
+        return kind(failure, answer.status_code, reply_text(answer.content))
 
     def _no_token(self, error: google.auth.exceptions.GoogleAuthError) -> CallFailed:
         """Returns the failure when there is no token. Nothing was sent to the spreadsheet. Only a refusal needs an
@@ -144,12 +144,14 @@ class Client:
             has_key = self.account.key is not None
             body = self._refusal.content
             failure = token_failure(body, date, now=self._clock(), email=self.email, has_key=has_key)
-            return CallFailed(failure, self._refusal.status_code, words_of(body))
+            return CallFailed(failure, self._refusal.status_code, reply_text(body))
         return CallFailed(unreachable(error))
 
     def _unexpected(self, *, writing: bool) -> CallFailed:
         answer = self._answer
-        return Passing(unreadable()) if answer is None or answer.ok else self._failed(answer, writing=writing)
+        return (
+            TransientCallFailed(unreadable()) if answer is None or answer.ok else self._failed(answer, writing=writing)
+        )
 
     def _keep_answer(self, answer: requests.Response, *_: Any, **__: Any) -> None:
         self._answer = answer

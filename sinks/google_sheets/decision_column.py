@@ -158,7 +158,7 @@ class DecisionColumn:
 
     def _failed(self, error: CallFailed) -> RetryLater:
         failure = error.failure
-        if failure.trouble is FailureMeaning.THROTTLED:
+        if failure.meaning is FailureMeaning.THROTTLED:
             return RetryLater(failure.reason, after=self._calls.pause(error), counts=False)
         return RetryLater(failure.short or failure.reason, after=self._calls.asked(error))
 

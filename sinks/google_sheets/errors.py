@@ -41,7 +41,7 @@ class SheetsFailure:
     `retry_after` and `date` are the raw headers.
     """
 
-    trouble: FailureMeaning
+    meaning: FailureMeaning
     reason: str
     fix: str = ""
     retry_after: str = ""
@@ -64,8 +64,8 @@ class CallFailed(Exception):
         self.reply = reply
 
 
-class Passing(CallFailed):
-    """As `CallFailed`; an immediate repeat of the same read may succeed."""
+class TransientCallFailed(CallFailed):
+    """A call that failed in such a way that an immediate repeat of the same read may succeed."""
 
 
 def answer_failure(
@@ -87,7 +87,7 @@ def answer_failure(
     return SheetsFailure(FailureMeaning.UNCLEAR, f"Google answered {status}", retry_after=retry_after)
 
 
-def words_of(body: bytes) -> str:
+def reply_text(body: bytes) -> str:
     """Returns status and message from the body of an error, or the start of a body that is not an error document."""
     error = _decode(body)
     if not error.message:

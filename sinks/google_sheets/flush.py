@@ -154,8 +154,8 @@ class Flush:
             return self._without_quota(wait)
         if not any(tab.moving or tab.in_repair for tab in self._outcomes.tabs.values()):
             self._memory.recent, self._memory.recent_at = self._snapshots, self._context.now()
-            snapshot = [(each.view, each.layout) for each in self._snapshots.values()]
-            await format_new_tabs(self._calls, snapshot, self._config, self._memory.formatting)
+            tabs = [(each.view, each.layout) for each in self._snapshots.values()]
+            await format_new_tabs(self._calls, tabs, self._config, self._memory.formatting)
         return CHANGING
 
     def _without_quota(self, wait: RateLimited) -> RetryLater:
@@ -191,19 +191,19 @@ class Flush:
         self._plans.clear()
         unavailable: dict[str, SheetsFailure] = {}
         titles = {name: title for name, title in self._outcomes.titles().items() if name not in self._unavailable}
-        snapshot = await read_tabs(self._calls, self._config, titles, self._outcomes.tabs, unavailable)
-        snapshot = {name: self._with_hidden(each) for name, each in snapshot.items()}
-        for name, each in snapshot.items():
+        read = await read_tabs(self._calls, self._config, titles, self._outcomes.tabs, unavailable)
+        snapshots = {name: self._with_hidden(each) for name, each in read.items()}
+        for name, each in snapshots.items():
             if (failure := self._check_tab(name, each)) is not None:
                 unavailable[name] = failure
         for name, failure in unavailable.items():
             self._snapshots.pop(name, None)
             self._unavailable.add(name)
             self._outcomes.wait_for_operator(name, f"{failure.reason}; {failure.fix}")
-        snapshot = {name: each for name, each in snapshot.items() if name not in unavailable}
-        self._outcomes.mark_available(snapshot)
-        self._close_intents(snapshot)
-        return {name: replace(each, tab=self._outcomes.tabs[name]) for name, each in snapshot.items()}
+        snapshots = {name: each for name, each in snapshots.items() if name not in unavailable}
+        self._outcomes.mark_available(snapshots)
+        self._close_intents(snapshots)
+        return {name: replace(each, tab=self._outcomes.tabs[name]) for name, each in snapshots.items()}
 
     def _with_hidden(self, snapshot: TabSnapshot) -> TabSnapshot:
         """Returns the views with protected ranges that only the separate read showed."""
@@ -226,22 +226,20 @@ class Flush:
     def _update_tab(self, name: str, snapshot: TabSnapshot) -> None:
         before, view = self._outcomes.tabs[name], snapshot.view
         has_new_column = bool(before.fields and snapshot.tab.fields - before.fields)
-        if has_new_column or before.zone not in {"", view.zone}:
-            self._outcomes.work = replace(self._outcomes.work, verify=True)  # rows outside this batch are to change
-        if name in self._outcomes.work.skipped and before.protected != view.protected:
-            self._outcomes.work = replace(
-                self._outcomes.work, verify=True
-            )  # cells that could not be written may be writable now
+        changes_other_rows = has_new_column or before.zone not in {"", view.zone}
+        may_allow_skipped = name in self._outcomes.work.skipped and before.protected != view.protected
+        if changes_other_rows or may_allow_skipped:
+            self._outcomes.work = replace(self._outcomes.work, verify=True)
         self._outcomes.tabs[name] = replace(snapshot.tab, count=len(view.key_rows), zone=view.zone)
         self._snapshots[name] = replace(snapshot, tab=self._outcomes.tabs[name])
 
-    def _close_intents(self, snapshot: Mapping[str, TabSnapshot]) -> None:
+    def _close_intents(self, snapshots: Mapping[str, TabSnapshot]) -> None:
         """Reads the outcome of unclear writes from the guards, and which rows they may have overwritten."""
         still_open = []
         for intent in self._outcomes.intents:
-            if intent.tab not in snapshot:
+            if intent.tab not in snapshots:
                 continue
-            found = close_intent(intent, snapshot[intent.tab].view, self._context.now())
+            found = close_intent(intent, snapshots[intent.tab].view, self._context.now())
             self._outcomes.apply(found.applied)
             self._outcomes.force(found.force)
             self._outcomes.inserted(found.inserted, intent.tab)
@@ -485,11 +483,11 @@ class Flush:
     async def _failed(self, write: SheetWrite, error: CallFailed) -> RetryLater | None:
         """Handles any answer except a parsed 200: finds out whether the write was applied, and how to continue."""
         failure = error.failure
-        if failure.trouble is FailureMeaning.PROTECTED:
+        if failure.meaning is FailureMeaning.PROTECTED:
             return await self._handle_protected(write, error)
-        if failure.trouble in {FailureMeaning.REFUSED, FailureMeaning.CONFLICT}:
+        if failure.meaning in {FailureMeaning.REFUSED, FailureMeaning.CONFLICT}:
             return await self._refused(write, failure)
-        if failure.trouble is not FailureMeaning.UNCLEAR:
+        if failure.meaning is not FailureMeaning.UNCLEAR:
             self._outcomes.intents = self._outcomes.intents[: -len(write.tab_writes)]
             raise error
         return self._unclear(write, error)
@@ -521,30 +519,30 @@ class Flush:
         if any(tab_write.guard in self._snapshots[tab_write.tab].view.guards for tab_write in write.tab_writes):
             return None
         same = all(tab_write.view.is_same_as(self._snapshots[tab_write.tab].view) for tab_write in write.tab_writes)
-        if failure.trouble is FailureMeaning.CONFLICT or not same:
+        if failure.meaning is FailureMeaning.CONFLICT or not same:
             return self._changed()
-        verdict = self._memory.bisection.refused(write.rows)
-        if verdict is BisectionResult.ANY_WRITE:
-            raise CallFailed(replace(failure, trouble=FailureMeaning.BROKEN, fix=failure.fix or REFUSED_FIX))
-        if verdict is BisectionResult.BAD_ROW and not write.interviews:
+        found = self._memory.bisection.refused(write.rows)
+        if found is BisectionResult.ANY_WRITE:
+            raise CallFailed(replace(failure, meaning=FailureMeaning.BROKEN, fix=failure.fix or REFUSED_FIX))
+        if found is BisectionResult.BAD_ROW and not write.interviews:
             return RetryLater(failure.reason)
-        if verdict is BisectionResult.BAD_ROW and failure.trouble is FailureMeaning.PROTECTED:
+        if found is BisectionResult.BAD_ROW and failure.meaning is FailureMeaning.PROTECTED:
             self._outcomes.block(write.interviews[:1], PROTECTED_AGAIN)
-        elif verdict is BisectionResult.BAD_ROW:
+        elif found is BisectionResult.BAD_ROW:
             self._outcomes.reject(write.interviews[0], failure.reason)
         return None
 
     def _give_up(self, error: CallFailed) -> RetryLater:
         """Returns the outcome of the rest. Raises `SinkBroken` when an operator must act and nothing was applied."""
         failure = error.failure
-        if failure.trouble is FailureMeaning.THROTTLED:
+        if failure.meaning is FailureMeaning.THROTTLED:
             return RetryLater(failure.reason, after=self._calls.pause(error), counts=False)
-        if failure.trouble not in {FailureMeaning.BROKEN, FailureMeaning.EMPTIED}:
+        if failure.meaning not in {FailureMeaning.BROKEN, FailureMeaning.EMPTIED}:
             return RetryLater(failure.short or failure.reason, after=self._calls.asked(error))
         if self._landed:
             return RetryLater(failure.short or failure.reason, counts=False)
         raise SinkBroken(
-            failure.reason, failure.fix, until_resumed=failure.trouble is FailureMeaning.EMPTIED, label=failure.short
+            failure.reason, failure.fix, until_resumed=failure.meaning is FailureMeaning.EMPTIED, label=failure.short
         )
 
 

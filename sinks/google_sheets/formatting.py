@@ -20,15 +20,14 @@ from connector.languages import Language, gettext_noop
 from connector.sink import STAGE_WORDS, RateLimited, Stage
 from sinks.google_sheets import api_requests
 from sinks.google_sheets.api_replies import Formats, SpreadsheetObjects, UnreadCells
-from sinks.google_sheets.api_requests import Request
+from sinks.google_sheets.api_requests import Request, colour, freeze, header_look, warn
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.errors import CallFailed, FailureMeaning
-from sinks.google_sheets.format_requests import IdAllocator, colour, freeze, header_look, warn
 from sinks.google_sheets.repair import slices
 from sinks.google_sheets.sheet_view import TabView
 from sinks.google_sheets.sheets_client import LIST_OBJECTS, Calls, read_everything, read_formats, read_values
 from sinks.google_sheets.summary import Source, known_summary, summarize
-from sinks.google_sheets.tabs import Layout, TabSnapshot, hold_requests
+from sinks.google_sheets.tabs import IdAllocator, Layout, TabSnapshot, hold_requests
 from sinks.google_sheets.write_planner import FixedTag, RowChange
 from sinks.spreadsheet.columns import SPECS
 from sinks.spreadsheet.values import STAGE_COLOURS, CellKind
@@ -173,22 +172,22 @@ class FormattingState:
     formatted: set[int] = field(default_factory=set)
     failures: int = 0
 
-    def due(self, snapshot: Sequence[TabAndLayout]) -> list[TabAndLayout]:
+    def due(self, tabs: Sequence[TabAndLayout]) -> list[TabAndLayout]:
         """Returns the tabs that the sink made and has not formatted yet, and whose columns are complete."""
         if self.failures >= FAILURES_MAX:
             return []
         return [
             (view, layout)
-            for view, layout in snapshot
+            for view, layout in tabs
             if view.unformatted and layout.settled and not layout.missing and view.sheet_id not in self.formatted
         ]
 
 
 async def format_new_tabs(
-    calls: Calls, snapshot: Sequence[TabAndLayout], config: GoogleSheetsConfig, formatting: FormattingState
+    calls: Calls, tabs: Sequence[TabAndLayout], config: GoogleSheetsConfig, formatting: FormattingState
 ) -> None:
     """Formats new tabs with one write for all of them. Raises only `LeaseLost`."""
-    due = formatting.due(snapshot) if config.style else []
+    due = formatting.due(tabs) if config.style else []
     if not due:
         return
     try:
@@ -201,7 +200,7 @@ async def format_new_tabs(
     except RateLimited:
         return
     except CallFailed as error:
-        formatting.failures += error.failure.trouble is not FailureMeaning.THROTTLED
+        formatting.failures += error.failure.meaning is not FailureMeaning.THROTTLED
         return
     formatting.failures = 0
     formatting.formatted.update(view.sheet_id for view, _ in due)

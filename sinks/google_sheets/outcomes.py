@@ -20,7 +20,7 @@ from connector.sink import (
     RetryLater,
     Waiting,
 )
-from sinks.google_sheets.config import GoogleSheetsConfig
+from sinks.google_sheets.config import POSITION, GoogleSheetsConfig
 from sinks.google_sheets.sheet_view import NOT_TEXT, TabView
 from sinks.google_sheets.state import (
     INTENT,
@@ -140,7 +140,7 @@ class BatchOutcomes:
     def titles(self) -> dict[str, str]:
         """Returns the titles of the tabs, for those that have to be made."""
         called = {entry.tab: title_of(entry.interview, self._config.worksheet) for entry in self._entries.values()}
-        fallback = self._config.worksheet.replace("{position}", OTHER)
+        fallback = self._config.worksheet.replace(POSITION, OTHER)
         known = {name: tab.title for name, tab in self.tabs.items() if tab.title}
         return {name: called.get(name) or known.get(name, fallback) for name in self.names}
 
@@ -395,10 +395,10 @@ def settle(tab_write: TabWrite, after: TabView) -> Settled:
     chunk = tab_write.chunk
     if list(after.keys or ()) == list(tab_write.keys):
         return Settled(clean=True, proven=chunk.written, removed=chunk.removals)
-    astray = [change for change in chunk.changes if _key_at(after, change.row) != change.key]
-    hit = frozenset(key for change in astray if is_text(key := _key_at(after, change.row)))
+    moved = [change for change in chunk.changes if _key_at(after, change.row) != change.key]
+    hit = frozenset(key for change in moved if is_text(key := _key_at(after, change.row)))
     there = after.key_rows
-    safe = {change.key for change in chunk.changes} - {change.key for change in astray}
+    safe = {change.key for change in chunk.changes} - {change.key for change in moved}
     safe |= {wanted.key for wanted in chunk.inserts if wanted.key in there}
     proven: list[DueInterview] = []
     unproven: list[DueInterview] = []
@@ -410,15 +410,15 @@ def settle(tab_write: TabWrite, after: TabView) -> Settled:
         proven=proven,
         unproven=unproven,
         hit=hit,
-        stray_values=_cells(astray),
+        stray_values=_cells(moved),
         undo=undo,
         lost=frozenset(tab_write.view.key_rows.keys() - there.keys()) if undo else frozenset(),
         removed=[wanted for wanted in chunk.removals if wanted.key not in there],
     )
 
 
-def _cells(astray: Iterable[RowChange | PlannedUpdate]) -> frozenset[StrayValue]:
-    return frozenset(StrayValue(*cell) for change in astray for cell in change.cells.items())
+def _cells(moved: Iterable[RowChange | PlannedUpdate]) -> frozenset[StrayValue]:
+    return frozenset(StrayValue(*cell) for change in moved for cell in change.cells.items())
 
 
 def is_text(key: str) -> bool:

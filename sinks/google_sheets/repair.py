@@ -32,24 +32,25 @@ MIN_SHARE = 0.6
 """Share of the written cells that must be equal, because users may have changed the others."""
 
 
-def similarity(written: Mapping[str, Hashable], held: Mapping[str, Hashable]) -> int:
+def similarity(written: Mapping[str, Hashable], cells: Mapping[str, Hashable]) -> int:
     """Returns how many cells of a row equal the values written for an interview, without empty values and missing
     columns; 0 when the row is not that of the interview. The row is that of the interview when at least four cells and
     60 % of them are equal, and the identifying fields match: the e-mail or two others, and all of them but one, because
     users correct an address too.
     """
-    fits = {name: held[name] == value for name, value in written.items() if value is not None and name in held}
-    same = sum(fits.values())
-    who = [fit for name, fit in fits.items() if name in IDENTIFYING_FIELDS]
-    is_who = fits.get(EMAIL, False) or (sum(who) >= MIN_IDENTIFYING and sum(who) >= len(who) - 1)
-    return same if is_who and same >= MIN_CELLS and same >= MIN_SHARE * len(fits) else 0
+    equal = {name: cells[name] == value for name, value in written.items() if value is not None and name in cells}
+    count = sum(equal.values())
+    identifying = [each for name, each in equal.items() if name in IDENTIFYING_FIELDS]
+    are_most = sum(identifying) >= MIN_IDENTIFYING and sum(identifying) >= len(identifying) - 1
+    is_identified = equal.get(EMAIL, False) or are_most
+    return count if is_identified and count >= MIN_CELLS and count >= MIN_SHARE * len(equal) else 0
 
 
 def best_pairs(
     lost: Mapping[str, Mapping[str, Hashable]], rows: Mapping[int, Mapping[str, Hashable]]
 ) -> Mapping[str, int]:
     """Returns the most similar row for each lost id; each row at most once."""
-    scores = [(similarity(written, held), key, row) for key, written in lost.items() for row, held in rows.items()]
+    scores = [(similarity(written, cells), key, row) for key, written in lost.items() for row, cells in rows.items()]
     pairs: dict[str, int] = {}
     for score, key, row in sorted(scores, key=lambda each: (-each[0], each[1:])):
         if score and key not in pairs and row not in pairs.values():
@@ -143,7 +144,7 @@ class Repairs:
     stuck: set[str] = field(default_factory=set)
 
     def skip_protected(self, protected: ProtectedCells, at: Mapping[str, int]) -> None:
-        """Returns the repairs that protected cells allow. Ids that cannot be restored are `stuck`."""
+        """Drops the repairs that protected cells do not allow. Ids that cannot be restored are `stuck`."""
         if not protected:
             return
         self.stuck |= {each.key for each in self.restores if protected.covers(each.row, at[KEY])}
@@ -170,9 +171,7 @@ def find_repairs(
     stray_values = frozenset(StrayValue(name, shown(name, value)) for name, value in row_filter.stray_values)
     for row in row_filter.strays:
         note = notes.get(row.key.strip())
-        if (
-            note is None or row.row not in row_filter.copies
-        ):  # a copy belongs to users: only the first row is kept correct
+        if note is None or row.row not in row_filter.copies:  # only the first row of an id is kept correct
             _repair_stray(repairs, row, stray_values, note)
     free = {row.row: row for row in row_filter.orphans if row.key.strip() not in notes}
     written = {key: written_cells(note) for key, note in lost.items()}
@@ -248,7 +247,7 @@ class TabSlice:
 
 
 def slices(snapshots: Mapping[str, TabSnapshot]) -> list[list[TabSlice]]:
-    """Yields the rows below the headers of the tabs, divided into reads."""
+    """Returns the rows below the headers of the tabs, divided into reads."""
     reads: list[list[TabSlice]] = []
     room = 0
     for name, snapshot in snapshots.items():

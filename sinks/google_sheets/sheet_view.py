@@ -78,7 +78,7 @@ def read_protected_cells(protections: Iterable[Protection]) -> ProtectedCells:
 
 
 def decode_protected_cells(note: Mapping[str, Any]) -> ProtectedCells:
-    """From the note of a tab, as `Closed.encode` made it."""
+    """Decodes `ProtectedCells.encode` in the note of a tab."""
     blocks = [[Block(*numbers) for numbers in each] for each in note.get("protected", ())]
     return ProtectedCells(tuple(ProtectedBlock(first, tuple(others)) for first, *others in blocks))
 
@@ -184,7 +184,7 @@ class TabView:
         )
 
 
-def absent(sheet_id: int, title: str, zone: str) -> TabView:
+def new_tab_view(sheet_id: int, title: str, zone: str) -> TabView:
     """Returns the view of a tab that does not exist yet."""
     return TabView(sheet_id, title, zone, 0, 0, (), {}, (), (), exists=False)
 
@@ -304,5 +304,6 @@ def _cells(line: str | Row) -> list[str]:
 
 def _key_of(value: UserValue) -> str:
     """Returns the key of a cell that is not text. It is not blank and never equals an id."""
-    held = next((x for x in (value.formula_value, value.number_value, value.bool_value) if x is not None), None)
-    return "" if held is None else f"{NOT_TEXT}{held}"
+    values = (value.formula_value, value.number_value, value.bool_value)
+    found = next((each for each in values if each is not None), None)
+    return "" if found is None else f"{NOT_TEXT}{found}"

@@ -37,7 +37,7 @@ from sinks.google_sheets.api_replies import (
 )
 from sinks.google_sheets.api_requests import Request
 from sinks.google_sheets.config import CALLS_PER_MINUTE, Account, GoogleSheetsConfig, load_account
-from sinks.google_sheets.errors import CallFailed, FailureMeaning, Passing, read_only, unreadable
+from sinks.google_sheets.errors import CallFailed, FailureMeaning, TransientCallFailed, read_only, unreadable
 
 if TYPE_CHECKING:
     from sinks.google_sheets.client import Client
@@ -151,7 +151,7 @@ class SheetsClient:
 
     def fetch(self, query: Query[T]) -> T:
         """Reads what the query selects."""
-        answer: T = reading(Passing)(self._once, query.decoder, lambda client: _read(client, query))
+        answer: T = reading(TransientCallFailed)(self._once, query.decoder, lambda client: _read(client, query))
         return answer
 
     def write(self, body: Mapping[str, Any]) -> Spreadsheet:
@@ -167,9 +167,9 @@ class SheetsClient:
         try:
             return decoder.decode(call(self._connected()))
         except msgspec.MsgspecError as error:
-            raise Passing(unreadable()) from error
+            raise TransientCallFailed(unreadable()) from error
         except CallFailed as error:
-            if error.failure.trouble is FailureMeaning.BROKEN:
+            if error.failure.meaning is FailureMeaning.BROKEN:
                 self._disconnect()  # the next call reads the key again: an operator may have replaced it
             raise
 
@@ -260,7 +260,7 @@ class Calls:
         except CallFailed as error:
             if error.status is not None or error.reply:
                 self._context.record_reply(error.status, error.reply)
-            if error.failure.trouble is FailureMeaning.THROTTLED:
+            if error.failure.meaning is FailureMeaning.THROTTLED:
                 await self._context.block(self._token(kind).bucket, self.pause(error))
             raise
 

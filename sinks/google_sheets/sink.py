@@ -146,9 +146,9 @@ def _ignore_progress(_done: int, _total: int) -> None:
 
 def _failed(error: CallFailed, calls: Calls) -> RetryLater:
     failure = error.failure
-    if failure.trouble is FailureMeaning.THROTTLED:
+    if failure.meaning is FailureMeaning.THROTTLED:
         return RetryLater(failure.reason, after=calls.pause(error), counts=False)
-    if failure.trouble is FailureMeaning.BROKEN and not calls.sent:
+    if failure.meaning is FailureMeaning.BROKEN and not calls.sent:
         raise SinkBroken(failure.reason, failure.fix, label=failure.short) from error
     return RetryLater(failure.reason, after=calls.asked(error))
 
@@ -350,7 +350,7 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
         try:
             await self._client.run(self._client.check_write)
         except CallFailed as error:
-            if error.failure.trouble not in {FailureMeaning.REFUSED, FailureMeaning.CONFLICT}:
+            if error.failure.meaning not in {FailureMeaning.REFUSED, FailureMeaning.CONFLICT}:
                 return [self._found(book, email), _problem(error)]
         return [self._found(book, email)]
 

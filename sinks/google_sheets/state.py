@@ -8,7 +8,11 @@
 | `work` | the tabs with something to repair, and whether everything is to be verified |
 | `verify` | the last report |
 | `asked` | when an operator last asked for a verification |
-| `resume` | the word of the operator who resumed the sink |
+| `resume` | the choice of the operator who resumed the sink |
+
+Some stored names differ from those in the code, because notes of earlier releases have them: `id` (`sheet_id`), `era`
+(`refills`) and `suspects` (`stray_values`) of a tab; `open` (all intents), `aims` (`updates`) of an intent; `v`
+(`VERSION`, or the `applied` values of an old row).
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ from sinks.google_sheets.sheet_view import NOTHING_PROTECTED, Guard, ProtectedCe
 from sinks.spreadsheet.values import CellValue
 
 VERSION = 1
-"""Version of the notes, their field `v`. Older notes are read as well: those of a row have the values in `v`."""
+"""Version of the notes, their field `v`."""
 TAB = "tab"
 INTENT = "intent"
 WORK = "work"
@@ -102,7 +106,7 @@ class TabNote:
         note |= {name: sorted(getattr(self, name)) for name in _SETS if getattr(self, name)}
         note |= {name: getattr(self, name) for name in _VALUES if getattr(self, name)}
         if self.refills:
-            note["era"] = self.refills  # the stored name of earlier releases
+            note["era"] = self.refills
         if self.protected:
             note["protected"] = self.protected.encode()
         if self.stray_values:

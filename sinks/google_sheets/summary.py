@@ -14,10 +14,9 @@ from connector.languages import Language
 from connector.sink import STAGE_WORDS
 from sinks.google_sheets import api_requests
 from sinks.google_sheets.api_replies import SpreadsheetObjects
-from sinks.google_sheets.api_requests import Request, column_letters
-from sinks.google_sheets.format_requests import IdAllocator, colour, freeze, header_look, warn
+from sinks.google_sheets.api_requests import Request, colour, column_letters, freeze, header_look, warn
 from sinks.google_sheets.sheet_view import TabView
-from sinks.google_sheets.tabs import Layout
+from sinks.google_sheets.tabs import IdAllocator, Layout
 from sinks.spreadsheet.columns import KEY
 from sinks.spreadsheet.summary import ALL, STAGES, TITLE, WAITING, differs, equals, waiting_titles
 from sinks.spreadsheet.values import HEADER_COLOUR, STAGE_COLOURS

@@ -12,11 +12,11 @@ from zlib import crc32
 
 from connector.sink import Interview
 from sinks.google_sheets import api_requests
-from sinks.google_sheets.api_replies import Spreadsheet, TabProperties
+from sinks.google_sheets.api_replies import Spreadsheet, SpreadsheetObjects, TabProperties
 from sinks.google_sheets.api_requests import Request
 from sinks.google_sheets.config import POSITION, TITLE_MAX, GoogleSheetsConfig, is_per_position
 from sinks.google_sheets.errors import CallFailed, FailureMeaning, SheetsFailure, key_gone, tab_gone, tab_replaced
-from sinks.google_sheets.sheet_view import TOP_ROWS, TabView, absent, read_view
+from sinks.google_sheets.sheet_view import TOP_ROWS, TabView, new_tab_view, read_view
 from sinks.google_sheets.sheets_client import LIST_TABS, Calls, read_cells
 from sinks.google_sheets.state import TabNote
 from sinks.spreadsheet.columns import KEY, Column, header_key, titles_of, usual_header_keys
@@ -139,7 +139,7 @@ def add_columns(view: TabView, layout: Layout) -> tuple[Layout, list[Request]]:
     made = []
     if view.exists:
         made.append(api_requests.insert_columns(view.sheet_id, start, end, inherit=start == view.width))
-    made += _dress(view, layout.missing, start)
+    made += _header_requests(view, layout.missing, start)
     places = {column.field: index for index, column in enumerate(layout.missing, start)}
     return replace(layout, at={**layout.at, **places}, missing=()), made
 
@@ -164,7 +164,7 @@ def _right_of_headers(view: TabView, layout: Layout) -> int:
     return max([*filled, *layout.at.values()], default=-1) + 1
 
 
-def _dress(view: TabView, columns: Sequence[Column], start: int) -> list[Request]:
+def _header_requests(view: TabView, columns: Sequence[Column], start: int) -> list[Request]:
     sheet_id = view.sheet_id
     made = [
         api_requests.header_cells(sheet_id, view.header_row, start, [column.title for column in columns]),
@@ -179,6 +179,8 @@ def _dress(view: TabView, columns: Sequence[Column], start: int) -> list[Request
     return made
 
 
+_ID_MAX = 0x7FFF_FFFF
+"""Ids of Google are positive 32-bit integers."""
 OTHER = "Other"
 """Title of the tab for interviews without a position."""
 
@@ -207,15 +209,36 @@ def free_title(title: str, used: Collection[str]) -> str:
 
 
 def new_id(name: str, used: Collection[int]) -> int:
-    """Returns an id that is the same in every process that makes this tab, so that Google refuses the second one."""
-    wish = wished_id(name)
-    while wish in used:
-        wish = wish % 0x7FFF_FFFF + 1
-    return wish
+    """Returns an id for the object called `name`, the same in every process, so that Google refuses the second one."""
+    found = preferred_id(name)
+    while found in used:
+        found = found % _ID_MAX + 1
+    return found
 
 
-def wished_id(name: str) -> int:
-    return crc32(name.encode("utf-8", "replace")) & 0x7FFF_FFFF or 1
+def preferred_id(name: str) -> int:
+    """Returns the id for a name, without regard to ids in use."""
+    return crc32(name.encode("utf-8", "replace")) & _ID_MAX or 1
+
+
+class IdAllocator:
+    """Allocates ids and titles that are not in use; the same for every process that reads the same spreadsheet."""
+
+    def __init__(self, objects: SpreadsheetObjects) -> None:
+        self._ids = {number for tab in objects.sheets for number in tab.ids()}
+        self._titles = {tab.properties.title for tab in objects.sheets}
+
+    def id(self, name: str) -> int:
+        """Returns an id for the object called `name`."""
+        found = new_id(name, self._ids)
+        self._ids.add(found)
+        return found
+
+    def title(self, wish: str) -> str:
+        """Returns the title, with a number when a tab has it."""
+        found = free_title(wish, self._titles)
+        self._titles.add(found)
+        return found
 
 
 def _cut(text: str, units: int) -> str:
@@ -269,19 +292,6 @@ async def read_tabs(
     `unavailable` with the reason, and is not in the result. Raises `CallFailed`, with that reason when all interviews
     share one tab.
     """
-    snapshots = await _read_tabs(calls, config, wanted, notes, unavailable)
-    if unavailable and not config.per_position:
-        raise CallFailed(next(iter(unavailable.values())))
-    return snapshots
-
-
-async def _read_tabs(
-    calls: Calls,
-    config: GoogleSheetsConfig,
-    wanted: Mapping[str, str],
-    notes: Mapping[str, TabNote],
-    unavailable: dict[str, SheetsFailure],
-) -> dict[str, TabSnapshot]:
     known = {name: notes[name] for name in wanted if notes[name].seen}
     snapshots: dict[str, TabSnapshot] = {}
     if len(known) < len(wanted):
@@ -294,6 +304,8 @@ async def _read_tabs(
                 snapshots[name] = snapshot_of(view, config, found)
     if known:
         snapshots |= await _read_known(calls, config, known, wanted, unavailable)
+    if unavailable and not config.per_position:
+        raise CallFailed(next(iter(unavailable.values())))
     return snapshots
 
 
@@ -308,24 +320,24 @@ def _first_contact(
 ) -> tuple[TabNote, TabView | None]:
     """Returns the tab's id, and an empty view when the tab has to be made."""
     tabs = [each.properties for each in book.sheets]
-    wish = title if not config.per_position else f"{config.worksheet}/{name}"
+    name_of_id = title if not config.per_position else f"{config.worksheet}/{name}"
     adopt = note.adopt or not config.per_position
-    found = _find(tabs, note.title or title, note.sheet_id, wished_id(wish), adopt=adopt)
+    found = _find(tabs, note.title or title, note.sheet_id, preferred_id(name_of_id), adopt=adopt)
     if found is not None:
         return (note if found.sheet_id == note.sheet_id else note.restarted(found.sheet_id)), None
     coming = [each.view for each in made.values()]
-    sheet_id = new_id(wish, {*(each.sheet_id for each in tabs), *(each.sheet_id for each in coming)})
+    sheet_id = new_id(name_of_id, {*(each.sheet_id for each in tabs), *(each.sheet_id for each in coming)})
     free = free_title(title, [*(each.title for each in tabs), *(each.title for each in coming)])
-    return note.restarted(sheet_id), absent(sheet_id, free, book.properties.time_zone)
+    return note.restarted(sheet_id), new_tab_view(sheet_id, free, book.properties.time_zone)
 
 
 def _find(
-    tabs: Sequence[TabProperties], title: str, sheet_id: int | None, wish: int, *, adopt: bool
+    tabs: Sequence[TabProperties], title: str, sheet_id: int | None, preferred: int, *, adopt: bool
 ) -> TabProperties | None:
     """Returns the tab by its id, or by the id that it would get; a tab for all also by title, at last without regard to
     case.
     """
-    found = [tab for tab in tabs if tab.sheet_id == sheet_id] or [tab for tab in tabs if tab.sheet_id == wish]
+    found = [tab for tab in tabs if tab.sheet_id == sheet_id] or [tab for tab in tabs if tab.sheet_id == preferred]
     if adopt:
         found = [tab for tab in tabs if tab.sheet_id == sheet_id]
         found += [tab for tab in tabs if tab.title == title]
@@ -389,7 +401,7 @@ async def _read(  # noqa: PLR0917 - what is known of the tabs, and what becomes 
     try:
         found = await calls.fetch_and(read_cells(filters), views)
     except CallFailed as error:
-        if error.failure.trouble not in {FailureMeaning.REFUSED, FailureMeaning.CONFLICT}:
+        if error.failure.meaning not in {FailureMeaning.REFUSED, FailureMeaning.CONFLICT}:
             raise
         found, why = {}, error.failure
     else:

@@ -92,12 +92,12 @@ class RowHashes:
     def find_row_like(self, note: RowNote) -> int | None:
         """Returns the row without a known id that is most similar to what was written for the interview."""
         hashes = {name: None if value is None else hash(value) for name, value in written_cells(note).items()}
-        who = [
+        identifying = [
             (place, hashes[name])
             for place, name in enumerate(self.fields)
             if name in IDENTIFYING_FIELDS and hashes.get(name) is not None
         ]
-        near = [found for found in self._free() if any(found.cells[place] == value for place, value in who)]
+        near = [found for found in self._free() if any(found.cells[place] == value for place, value in identifying)]
         rows = {found.row: dict(zip(self.fields, found.cells, strict=True)) for found in near}
         return best_pairs({"": hashes}, rows).get("")
 
@@ -205,10 +205,10 @@ class Verification:
         async for expected in self._expected():
             lost += await self._compare(expected, snapshots, tabs, row_hashes, findings)
         for name, key, note in lost:
-            kind, detail = self._judge_lost(note, tabs[name], snapshots[name], row_hashes[name])
+            kind, detail = self._compare_lost(note, tabs[name], snapshots[name], row_hashes[name])
             findings.add(kind, name, key, detail)
         for name, snapshot in snapshots.items():
-            self._judge_tab(name, snapshot, row_hashes[name], findings)
+            self._compare_tab(name, snapshot, row_hashes[name], findings)
         return findings
 
     async def _titles(self) -> dict[str, str]:
@@ -266,50 +266,50 @@ class Verification:
             if note is not None and note.refills != tabs[name].refills:
                 note = replace(note, applied=None)  # written to an earlier tab
             row_hashes[name].matched.add(key)
-            verdict = self._judge(each, name, snapshots[name], row_hashes[name].by_key.get(key), note)
-            if verdict is not None:
-                findings.add(*verdict)
+            compared = self._compare_interview(each, name, snapshots[name], row_hashes[name].by_key.get(key), note)
+            if compared is not None:
+                findings.add(*compared)
             elif note is not None:
                 lost.append((name, key, note))
         return lost
 
-    def _judge(
+    def _compare_interview(
         self, each: Subscription, name: str, snapshot: TabSnapshot, found: RowHash | None, note: RowNote | None
     ) -> ComparedRow | None:
         """Returns the kind of an interview; `None` when its row was not found by its id."""
         key = row_key(each.interview.id)
         if each.pending:
-            return self._judge_pending(each, name, snapshot, found, note)
+            return self._compare_pending(each, name, snapshot, found, note)
         if self._config.removes(each.interview, unrouted=each.unrouted):
-            return self._judge_removed(name, key, snapshot, found)
+            return self._compare_removed(name, key, snapshot, found)
         if found is not None:
-            return self._judge_row(each.interview, name, snapshot, found, note)
-        return self._judge_missing(name, key, snapshot) if note is None else None
+            return self._compare_row(each.interview, name, snapshot, found, note)
+        return self._compare_missing(name, key, snapshot) if note is None else None
 
-    def _judge_pending(
+    def _compare_pending(
         self, each: Subscription, name: str, snapshot: TabSnapshot, found: RowHash | None, note: RowNote | None
     ) -> ComparedRow:
         """Returns the kind of an interview with a pending delivery. It is a difference only if it waits for protected
         cells.
         """
         key = row_key(each.interview.id)
-        verdict: ComparedRow = (ComparisonResult.PENDING, name, key, "")
+        compared: ComparedRow = (ComparisonResult.PENDING, name, key, "")
         if self._config.removes(each.interview, unrouted=each.unrouted):
-            verdict = self._judge_removed(name, key, snapshot, found)
+            compared = self._compare_removed(name, key, snapshot, found)
         elif found is not None:
-            verdict = self._judge_row(each.interview, name, snapshot, found, note)
+            compared = self._compare_row(each.interview, name, snapshot, found, note)
         elif note is None:
-            verdict = self._judge_missing(name, key, snapshot)
-        return verdict if verdict[0] is ComparisonResult.PROTECTED else (ComparisonResult.PENDING, name, key, "")
+            compared = self._compare_missing(name, key, snapshot)
+        return compared if compared[0] is ComparisonResult.PROTECTED else (ComparisonResult.PENDING, name, key, "")
 
-    def _judge_removed(self, name: str, key: str, snapshot: TabSnapshot, found: RowHash | None) -> ComparedRow:
+    def _compare_removed(self, name: str, key: str, snapshot: TabSnapshot, found: RowHash | None) -> ComparedRow:
         if found is None:
             return ComparisonResult.IN_SYNC, name, key, ""
         if protected := protected_fields(snapshot.view, snapshot.layout, found.row):
             return ComparisonResult.PROTECTED, name, key, _where(snapshot, found.row, self._titles_of(protected))
         return ComparisonResult.DIFFERENT, name, key, f"{snapshot.view.title}, row {found.row + 1}: still there"
 
-    def _judge_row(
+    def _compare_row(
         self, interview: Interview, name: str, snapshot: TabSnapshot, found: RowHash, note: RowNote | None
     ) -> ComparedRow:
         fields = [each for each in snapshot.layout.at if each != KEY]
@@ -330,7 +330,7 @@ class Verification:
         detail = _where(snapshot, found.row, self._titles_of(wrong)) if wrong else ""
         return kind, name, row_key(interview.id), detail
 
-    def _judge_missing(self, name: str, key: str, snapshot: TabSnapshot) -> ComparedRow:
+    def _compare_missing(self, name: str, key: str, snapshot: TabSnapshot) -> ComparedRow:
         if KEY in protected_fields_when_new(snapshot.view, snapshot.layout):
             return ComparisonResult.PROTECTED, name, key, f"{snapshot.view.title}: protected against new rows"
         return ComparisonResult.MISSING, name, key, snapshot.view.title
@@ -342,7 +342,7 @@ class Verification:
         zone, clear = zone_of(snapshot.view.zone), self._config.on_delete == "clear"
         return sheet_cells(interview, self._config.columns, zone, self._config.words, clear=clear)
 
-    def _judge_lost(
+    def _compare_lost(
         self, note: RowNote, tab: TabNote, snapshot: TabSnapshot, row_hashes: RowHashes
     ) -> tuple[ComparisonResult, str]:
         """Returns the kind of an interview whose row existed and is not found by its id."""
@@ -352,7 +352,7 @@ class Verification:
         wanted_back = self._config.recreate or tab.is_wanted_back(note)
         return (ComparisonResult.MISSING if wanted_back else ComparisonResult.DELETED), snapshot.view.title
 
-    def _judge_tab(self, name: str, snapshot: TabSnapshot, row_hashes: RowHashes, findings: Findings) -> None:
+    def _compare_tab(self, name: str, snapshot: TabSnapshot, row_hashes: RowHashes, findings: Findings) -> None:
         for key, rows in row_hashes.doubled.items():
             if key in row_hashes.matched:
                 findings.kinds.pop((name, key), None)

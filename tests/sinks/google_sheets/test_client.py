@@ -12,7 +12,7 @@ from connector.emulators.google import EMAIL
 from connector.emulators.google.oauth import FEDERATED
 from sinks.google_sheets.client import Client
 from sinks.google_sheets.config import Account, GoogleSheetsConfig, load_account
-from sinks.google_sheets.errors import CallFailed, FailureMeaning, Passing
+from sinks.google_sheets.errors import CallFailed, FailureMeaning, TransientCallFailed
 
 NOTHING = json.dumps({"requests": [{"updateSpreadsheetProperties": {"properties": {}, "fields": "title"}}]}).encode()
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
@@ -74,7 +74,7 @@ class TestSigningIn:
             Fault(FaultKind.STATUS, "write", times=9, status=401, body="{}", content_type="application/json")
         )
         failure = failure_of(lambda: connect().write("spreadsheetId", NOTHING)).failure
-        assert (failure.trouble, google.counts["write"]) == (FailureMeaning.BROKEN, 2)
+        assert (failure.meaning, google.counts["write"]) == (FailureMeaning.BROKEN, 2)
 
     def test_a_password_in_netrc_does_not_replace_the_token(self, connect, tmp_path, monkeypatch):
         (tmp_path / "netrc").write_text("machine 127.0.0.1 login somebody password secret\n")
@@ -115,7 +115,7 @@ class TestSigningIn:
         google.faults.add(Fault(FaultKind.DROP, "token", times=9))
         failure = failure_of(lambda: client.read("", "spreadsheetId")).failure
         assert refused == [404]
-        assert failure.trouble is not FailureMeaning.BROKEN
+        assert failure.meaning is not FailureMeaning.BROKEN
 
     def test_an_account_does_not_show_its_key(self, key_file):
         assert repr(Account(EMAIL, json.loads(key_file.read_text()))) == f"Account(email={EMAIL!r}, impersonate='')"
@@ -160,7 +160,7 @@ class TestKeyless:
     def test_missing_default_credentials_say_where_google_auth_looks(self, connect, monkeypatch, tmp_path):
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "missing.json"))
         failure = failure_of(lambda: connect(load_account(settings(auth="default")))).failure
-        assert failure.trouble is FailureMeaning.BROKEN
+        assert failure.meaning is FailureMeaning.BROKEN
         assert "GOOGLE_APPLICATION_CREDENTIALS" in failure.fix
 
     def test_the_limits_of_a_known_account_are_shared_by_every_way_to_sign_in(self, key_file):
@@ -174,7 +174,7 @@ class TestAnswers:
         away = {"Location": f"{google.url}/v4/spreadsheets/elsewhere"}
         google.faults.add(Fault(FaultKind.STATUS, "write", status=302, headers=away))
         failure = failure_of(lambda: connect().write("spreadsheetId", NOTHING)).failure
-        assert failure.trouble is FailureMeaning.UNCLEAR
+        assert failure.meaning is FailureMeaning.UNCLEAR
         assert (google.counts["write"], google.counts["read"]) == (1, 0)
 
     @pytest.mark.parametrize(
@@ -189,12 +189,12 @@ class TestAnswers:
     )
     def test_a_refusal_with_any_body_is_a_refusal(self, connect, google, body, content_type):
         google.faults.add(Fault(FaultKind.STATUS, "write", status=400, body=body, content_type=content_type))
-        assert failure_of(lambda: connect().write("spreadsheetId", NOTHING)).failure.trouble is FailureMeaning.REFUSED
+        assert failure_of(lambda: connect().write("spreadsheetId", NOTHING)).failure.meaning is FailureMeaning.REFUSED
 
     def test_a_success_that_is_not_json_is_unclear(self, connect, google):
         google.faults.add(Fault(FaultKind.STATUS, "read", status=200, body="<html>Sign in to the Wi-Fi</html>"))
         error = failure_of(lambda: connect().read("", "spreadsheetId"))
-        assert (type(error), error.failure.trouble) == (Passing, FailureMeaning.UNCLEAR)
+        assert (type(error), error.failure.meaning) == (TransientCallFailed, FailureMeaning.UNCLEAR)
 
     def test_a_lost_answer_to_a_write_is_unclear_and_the_write_is_not_repeated(self, connect, google):
         google.faults.add(DROP)
@@ -203,7 +203,11 @@ class TestAnswers:
         client.read("", "spreadsheetId")
         google.faults.add(DROP)
         error = failure_of(lambda: client.write("spreadsheetId", NOTHING))
-        assert (type(error), error.failure.trouble, google.counts["write"]) == (Passing, FailureMeaning.UNCLEAR, 1)
+        assert (type(error), error.failure.meaning, google.counts["write"]) == (
+            TransientCallFailed,
+            FailureMeaning.UNCLEAR,
+            1,
+        )
 
     def test_a_failed_connection_says_nothing_of_the_address(self, connect):
         error = failure_of(lambda: connect(api_url="http://127.0.0.1:9").read("", "spreadsheetId"))
@@ -219,12 +223,12 @@ class TestAnswers:
     def test_a_token_endpoint_out_of_order_is_passing(self, connect, google):
         google.faults.add(Fault(FaultKind.REFUSE, "token", times=9))
         failure = failure_of(lambda: connect().read("", "spreadsheetId")).failure
-        assert (failure.trouble, failure.fix) == (FailureMeaning.UNCLEAR, "")
+        assert (failure.meaning, failure.fix) == (FailureMeaning.UNCLEAR, "")
 
     def test_a_token_endpoint_that_refuses_needs_an_operator(self, connect, google):
         google.tokens.refuse()
-        assert failure_of(lambda: connect().read("", "spreadsheetId")).failure.trouble is FailureMeaning.BROKEN
+        assert failure_of(lambda: connect().read("", "spreadsheetId")).failure.meaning is FailureMeaning.BROKEN
 
     def test_a_token_answer_that_is_half_json_is_passing(self, connect, google):
         google.faults.add(Fault(BROKEN_JSON.kind, "token", times=9))
-        assert failure_of(lambda: connect().read("", "spreadsheetId")).failure.trouble is FailureMeaning.UNCLEAR
+        assert failure_of(lambda: connect().read("", "spreadsheetId")).failure.meaning is FailureMeaning.UNCLEAR

@@ -283,14 +283,14 @@ async def test_when_google_takes_nothing_at_all_no_row_is_given_up(picky):
 def test_every_answer_has_a_meaning(status, message, trouble):
     body = f'{{"error": {{"message": "{message}"}}}}'.encode()
     failure = answer_failure(status, body, email=EMAIL)
-    assert failure.trouble is trouble
+    assert failure.meaning is trouble
     assert bool(failure.fix) == (trouble in {FailureMeaning.BROKEN, FailureMeaning.PROTECTED})
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"error": "x"}', b'{"error": {"details": 1}}'])
 def test_an_answer_that_is_no_json_of_google_is_judged_by_its_status(body):
-    assert answer_failure(503, body, email=EMAIL).trouble is FailureMeaning.UNCLEAR
-    assert answer_failure(403, body, email=EMAIL).trouble is FailureMeaning.BROKEN
+    assert answer_failure(503, body, email=EMAIL).meaning is FailureMeaning.UNCLEAR
+    assert answer_failure(403, body, email=EMAIL).meaning is FailureMeaning.BROKEN
 
 
 async def test_check_says_who_can_open_what(harness):

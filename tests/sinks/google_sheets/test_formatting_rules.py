@@ -19,11 +19,10 @@ from connector.interview import STAGE_WORDS
 from connector.languages import language
 from sinks.google_sheets.api_replies import OBJECTS_FIELDS, SpreadsheetObjects
 from sinks.google_sheets.api_requests import column_letters
-from sinks.google_sheets.format_requests import IdAllocator
 from sinks.google_sheets.formatting import format_tab, formatting_body
 from sinks.google_sheets.sheet_view import TabView
 from sinks.google_sheets.summary import WAITING_TAG, Source, summarize
-from sinks.google_sheets.tabs import Layout
+from sinks.google_sheets.tabs import IdAllocator, Layout
 from sinks.spreadsheet.columns import KEY, SPECS
 
 ENGLISH = language("en")
