@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from cryptography.fernet import Fernet, InvalidToken
 from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.exceptions import HTTPException, NotAuthorizedException, PermissionDeniedException
@@ -57,6 +58,8 @@ NAME_MAX = 200
 """Characters of a name that a proxy gives."""
 QUEUE_MAX = 20
 """Attempts that wait for the thread that hashes; further ones are refused."""
+SEALED_SECONDS = 86_400
+"""Time in which a sealed text of an address can be read: a search that is a day old is entered again."""
 
 
 class WebSession(msgspec.Struct, frozen=True, array_like=True):
@@ -105,6 +108,26 @@ def is_form_token(key: bytes, owner: str, token: str) -> bool:
     """Whether a token belongs to this owner."""
     salt, _, signature = token.partition(".")
     return _is_signature(key, "form", f"{salt}.{owner}", signature)
+
+
+def seal(key: bytes, text: str, now: int) -> str:
+    """Returns a text for an address, encrypted, because logs and the history of a browser keep addresses.
+
+    The form is that of Fernet (https://github.com/fernet/spec/blob/master/Spec.md).
+    """
+    return _fernet(key).encrypt_at_time(text.encode(), now // 1000).decode()
+
+
+def unseal(key: bytes, value: str, now: int) -> str | None:
+    """Returns the text of a sealed value; `None` when it is not ours, was changed or is older than `SEALED_SECONDS`."""
+    try:
+        return _fernet(key).decrypt_at_time(value.encode(), SEALED_SECONDS, now // 1000).decode()
+    except InvalidToken:
+        return None
+
+
+def _fernet(key: bytes) -> Fernet:
+    return Fernet(base64.urlsafe_b64encode(hmac.digest(key, b"sealed", hashlib.sha256)))
 
 
 def _signature(key: bytes, purpose: str, text: str) -> str:
@@ -283,6 +306,14 @@ class Access:
         finally:
             self._waiting -= 1
         return None
+
+    async def seal(self, text: str) -> str:
+        """Returns a text from outside in a form that may be part of an address; `""` for an empty one."""
+        return seal(await self.key(), text, self._clock()) if text else ""
+
+    async def unseal(self, value: str) -> str | None:
+        """Returns the text of a value from `seal`; `None` when it cannot be read or has expired."""
+        return unseal(await self.key(), value, self._clock()) if value else ""
 
     async def require_own_form(self, request: Request[Any, Any, Any], owner: str) -> None:
         """Raises `PermissionDeniedException` unless a page of ours sent the form.

@@ -8,13 +8,13 @@ from dataclasses import replace
 from typing import Annotated, NamedTuple, TypeVar
 
 import msgspec
-from litestar import Router, get
+from litestar import Router, get, post
 from litestar.di import NamedDependency, Provide
 from litestar.exceptions import ValidationException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
-from litestar.params import QueryParameter
+from litestar.params import JSONBody, QueryParameter
 from litestar.types import ControllerRouterHandler
 from sqlalchemy import Connection
 
@@ -23,7 +23,7 @@ from connector.operations.listings import page, read_place, written_place
 from connector.operations.status import Health, health
 from connector.store import queries
 from connector.store.queries import AttemptRow, AuditRow, DeliveryRow, EventRow, InterviewRow, ListingFilter, Place
-from connector.web.api.actions import ACTIONS, PROBLEMS
+from connector.web.api.actions import ACTIONS, PROBLEMS, Call, Number, Words
 from connector.web.dashboard.deliveries import filter_of
 from connector.web.dashboard.pages import Pages
 
@@ -89,8 +89,15 @@ class ListingParameters(NamedTuple):
     limit: int
 
 
-def listing(since: Filter = "", until: Filter = "", after: After = "", limit: Limit = 50) -> ListingParameters:
-    """Returns the parameters that every listing has."""
+def listing(
+    request: Call, since: Filter = "", until: Filter = "", after: After = "", limit: Limit = 50
+) -> ListingParameters:
+    """Returns the parameters that every listing has. Raises `ValidationException` for a search, see `Search`."""
+    if "search" in request.query_params:
+        raise ValidationException(
+            "search is not a parameter of an address, because logs keep addresses: send it in the body of a POST to "
+            "/api/interviews/search or /api/events/search"
+        )
     return ListingParameters(since, until, after, limit)
 
 
@@ -105,11 +112,16 @@ async def _listing(
     *,
     number: bool,
 ) -> tuple[Sequence[Row], str]:
-    """Returns rows and `next`. With `number` the ids of the listing are numbers."""
-    place = _place(listing.after, number=number)
+    """Returns the rows that parameters of an address select, and `next`. With `number` their ids are numbers."""
     wanted = filter_of({**chosen, "since": listing.since, "until": listing.until})
-    wanted = replace(wanted, after=place, search=chosen.get("search") or None)
-    found = await pages.store.query(lambda connection: page(find, connection, pages.config, wanted, listing.limit))
+    return await _found(pages, find, replace(wanted, after=_place(listing.after, number=number)), listing.limit)
+
+
+async def _found(
+    pages: Pages, find: Callable[[Connection, ListingFilter, int], Sequence[Row]], wanted: ListingFilter, limit: int
+) -> tuple[Sequence[Row], str]:
+    """Returns rows and `next`."""
+    found = await pages.store.query(lambda connection: page(find, connection, pages.config, wanted, limit))
     return found.rows, "" if found.next is None else written_place(found.next)
 
 
@@ -125,11 +137,9 @@ async def api_events(
     pages: NamedDependency[Pages],
     listing: NamedDependency[ListingParameters],
     interview: Filter = "",
-    search: Filter = "",
 ) -> Events:
     """Events; `since` and `until` are epoch milliseconds of receipt."""
-    chosen = {"interview": interview, "search": search}
-    return Events(*await _listing(pages, queries.events, chosen, listing, number=True))
+    return Events(*await _listing(pages, queries.events, {"interview": interview}, listing, number=True))
 
 
 @get("/interviews", responses=PROBLEMS, dependencies=LISTING)
@@ -137,11 +147,40 @@ async def api_interviews(
     pages: NamedDependency[Pages],
     listing: NamedDependency[ListingParameters],
     sink: Filter = "",
-    search: Filter = "",
 ) -> Interviews:
-    """Interviews in their current state; `search` is the start of words of the name or the e-mail address."""
-    chosen = {"sink": sink, "search": search}
-    return Interviews(*await _listing(pages, queries.interviews, chosen, listing, number=False))
+    """Interviews in their current state; `since` and `until` are epoch milliseconds of the newest event."""
+    return Interviews(*await _listing(pages, queries.interviews, {"sink": sink}, listing, number=False))
+
+
+class Search(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Searches by the starts of words of the candidate's name, or of the e-mail address. It is sent as a body, because
+    logs keep addresses.
+
+    `since` and `until` are epoch milliseconds, and `after` is `next` of the answer before.
+    """
+
+    search: Annotated[Words, msgspec.Meta(min_length=1)]
+    since: Number | None = None
+    until: Number | None = None
+    after: Words = ""
+    limit: Annotated[int, msgspec.Meta(ge=1, le=ROWS_MAX)] = 50
+
+    def filter(self, *, number: bool) -> ListingFilter:
+        """Returns the filter of a listing. Raises `ValidationException`."""
+        place = _place(self.after, number=number)
+        return ListingFilter(search=self.search, since=self.since, until=self.until, after=place)
+
+
+@post("/events/search", status_code=200, responses=PROBLEMS)
+async def api_search_events(pages: NamedDependency[Pages], data: JSONBody[Search]) -> Events:
+    """Events of the interviews that a search finds."""
+    return Events(*await _found(pages, queries.events, data.filter(number=True), data.limit))
+
+
+@post("/interviews/search", status_code=200, responses=PROBLEMS)
+async def api_search_interviews(pages: NamedDependency[Pages], data: JSONBody[Search]) -> Interviews:
+    """The interviews that a search finds, in their current state."""
+    return Interviews(*await _found(pages, queries.interviews, data.filter(number=False), data.limit))
 
 
 @get("/deliveries", responses=PROBLEMS, dependencies=LISTING)
@@ -177,7 +216,8 @@ async def api_audit(pages: NamedDependency[Pages], after: After = "", limit: Lim
 
 
 API: tuple[ControllerRouterHandler, ...] = (
-    api_status, api_events, api_interviews, api_deliveries, api_attempts, api_audit, *ACTIONS,
+    api_status, api_events, api_interviews, api_deliveries, api_attempts, api_audit,
+    api_search_events, api_search_interviews, *ACTIONS,
 )  # fmt: skip
 
 

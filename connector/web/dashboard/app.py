@@ -33,7 +33,7 @@ from connector.web.dashboard.actions import (
 from connector.web.dashboard.decisions import answer_decisions, ask_decision, decisions_page
 from connector.web.dashboard.deliveries import deliveries_page, delivery_page
 from connector.web.dashboard.events import event_page, raw_event
-from connector.web.dashboard.interviews import interview_page, interviews_page
+from connector.web.dashboard.interviews import interview_page, interviews_page, search_interviews
 from connector.web.dashboard.overview import overview_page
 from connector.web.dashboard.pages import Pages
 from connector.web.dashboard.routes import routes_page, simulate
@@ -45,6 +45,7 @@ PAGES: tuple[ControllerRouterHandler, ...] = (
     *(
         overview_page,
         interviews_page,
+        search_interviews,
         interview_page,
         deliveries_page,
         delivery_page,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -54,6 +55,12 @@ def ids_in(text: str) -> list[int]:
     return [int(part) for part in text.split(",") if is_number(part)]
 
 
+def list_address(path: str, chosen: Mapping[str, str]) -> str:
+    """Returns the address of a list with the parameters that have a value."""
+    kept = {name: value for name, value in chosen.items() if value}
+    return f"{path}?{urlencode(kept)}" if kept else path
+
+
 @dataclass(frozen=True, slots=True)
 class Paging:
     """The addresses of other pages of a list: `""` for `first` on the first page, and for `next` on the last one."""
@@ -67,7 +74,5 @@ def paging(path: str, chosen: dict[str, str], after: Place | None, following: Pl
 
     `after` is the place that this page starts behind, `following` that of the next page.
     """
-    kept = {name: value for name, value in chosen.items() if value}
-    first = f"{path}?{urlencode(kept)}" if kept else path
-    more = "" if following is None else f"{path}?{urlencode(kept | {'after': written_place(following)})}"
-    return Paging("" if after is None else first, more)
+    more = "" if following is None else list_address(path, chosen | {"after": written_place(following)})
+    return Paging("" if after is None else list_address(path, chosen), more)

@@ -7,9 +7,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
-from litestar import Request, Response, get
+from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.exceptions import NotFoundException
+from litestar.response import Redirect
 from sqlalchemy import select
 
 from connector.interview import FIELDS, STAGE_WORDS, Interview, Stage, Value
@@ -31,10 +32,11 @@ from connector.store.queries import (
 from connector.store.schema import interview as interview_table
 from connector.text import web_link
 from connector.web.auth import Access, Visitor
+from connector.web.dashboard.actions import form_values
 from connector.web.dashboard.decisions import DecisionPanel, decision_panel
 from connector.web.dashboard.deliveries import MARKS, DeliveryLine, delivery_line
-from connector.web.dashboard.filters import ROWS, Filter, Paging, make_filter, paging, parameters
-from connector.web.dashboard.pages import Pages, Seen
+from connector.web.dashboard.filters import ROWS, Filter, Paging, list_address, make_filter, paging, parameters
+from connector.web.dashboard.pages import Pages, Seen, redirect
 from connector.web.dashboard.words import Clockface, Moment, candidate_name, shown_name
 
 HISTORY = 200
@@ -54,6 +56,10 @@ FIRST = (
     ("deleted", gettext_noop("Deleted")),
 )
 """The fields that a page shows first, with their titles. A field that is missing or false is left out."""
+FILTERS = ("position", "stage", "sink", "search")
+"""The fields of the form over the list. In an address `search` is sealed, because it contains names."""
+SEARCH_MAX = 200
+"""Characters of a search."""
 LINKS = (
     ("review_url", gettext_noop("Open in Hireflix")),
     ("candidate_url", gettext_noop("Open the candidate's page")),
@@ -80,22 +86,26 @@ class InterviewLine:
 
 @dataclass(frozen=True, slots=True)
 class InterviewList:
-    """The content of the page of the interviews."""
+    """The content of the page of the interviews. `is_expired`: the search of the address cannot be read any more."""
 
     filters: list[Filter]
     search: str
+    is_expired: bool
     is_filtered: bool
     rows: list[InterviewLine]
     paging: Paging
 
 
-def interview_list(seen: Seen, chosen: dict[str, str], after: Place | None) -> InterviewList:
-    """Returns a page of the interviews that the filters select, those with the newest event first."""
+def interview_list(seen: Seen, chosen: dict[str, str], after: Place | None, search: str | None) -> InterviewList:
+    """Returns a page of the interviews that the filters select, those with the newest event first.
+
+    `chosen` are the parameters of the address, and `search` the text of the sealed one, `None` when it has expired.
+    """
     wanted = ListingFilter(
         position=chosen["position"] or None,
         stage=Stage(chosen["stage"]) if chosen["stage"] in set(Stage) else None,
         sink=chosen["sink"] or None,
-        search=chosen["search"] or None,
+        search=search or None,
         after=after,
     )
     rows = interviews(seen.connection, wanted, ROWS + 1)
@@ -118,7 +128,8 @@ def interview_list(seen: Seen, chosen: dict[str, str], after: Place | None) -> I
     lines = [_interview_line(row, seen.clock) for row in rows[:ROWS]]
     following = place_of(rows[ROWS - 1]) if len(rows) > ROWS else None
     is_filtered = any(chosen.values()) or after is not None
-    return InterviewList(filters, chosen["search"], is_filtered, lines, paging("/interviews", chosen, after, following))
+    others = paging("/interviews", chosen, after, following)
+    return InterviewList(filters, search or "", search is None, is_filtered, lines, others)
 
 
 def _interview_line(row: InterviewRow, clock: Clockface) -> InterviewLine:
@@ -139,17 +150,32 @@ def _interview_line(row: InterviewRow, clock: Clockface) -> InterviewLine:
 
 @get("/interviews", include_in_schema=False)
 async def interviews_page(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[bytes]:
-    """Lists interviews."""
-    chosen = parameters(request, "position", "stage", "sink", "search")
+    """Lists interviews. A search that cannot be read is left out, with a sentence."""
+    chosen = parameters(request, *FILTERS)
+    search = await request.auth.unseal(chosen["search"])
     after = read_place(request.query_params.get("after", ""), number=False)
+    address = None
+    if search is None:
+        chosen, after = chosen | {"search": ""}, None
+        address = list_address("/interviews", chosen)
     return await pages.show(
         request,
         "interviews.html",
         "interviews",
         pages.words.gettext("Interviews"),
-        lambda seen: interview_list(seen, chosen, after),
-        live=after is None,
+        lambda seen: interview_list(seen, chosen, after, search),
+        live=after is None and search is not None,
+        address=address,
     )
+
+
+@post("/interviews", include_in_schema=False)
+async def search_interviews(request: Request[Visitor, Access, Any]) -> Redirect:
+    """Opens the list with the filters of the form, so that the name of a candidate is in no address."""
+    await request.auth.require_own_form(request, request.user.owner)
+    chosen = await form_values(request, *FILTERS)
+    sealed = await request.auth.seal(chosen["search"].strip()[:SEARCH_MAX])
+    return redirect(list_address("/interviews", chosen | {"search": sealed}), request)
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,15 +149,16 @@ class Pages:
         *,
         live: bool = True,
         status_code: int = 200,
+        address: str | None = None,
     ) -> Response[bytes]:
         """Returns a page. `make` builds its view from the store; `current` is its key in the navigation, and `title` is
         in the language of the pages.
 
-        A `live` page polls itself, and is answered with 304 while nothing has changed. Raises `StoreUnavailable`, and
-        the exceptions of `make`.
+        A `live` page polls itself, and is answered with 304 while nothing has changed. `address` is that of the page
+        when it is not that of the request. Raises `StoreUnavailable`, and the exceptions of `make`.
         """
         clock = self.clockface()
-        address = address_of(request)
+        address = address_of(request) if address is None else address
         known = request.headers.get("hx-ptag") or ""
         about = f"{request.user.may_act} {request.user.name} {address}"
 
@@ -171,7 +172,7 @@ class Pages:
         found = await self.store.query(query)
         if found.health is None:
             return Response(b"", status_code=304, headers={"hx-ptag": found.tag, **_HEADERS})
-        frame = await self._frame(request, title, current, found, address if live else "")
+        frame = await self._frame(request, title, current, found, address, is_live=live)
         return self._response(request, template, {"frame": frame, "page": found.view}, status_code)
 
     def bare(
@@ -200,7 +201,14 @@ class Pages:
         return response
 
     async def _frame(
-        self, request: Request[Visitor, Access, Any], title: str, current: str, found: _Found, refresh: str
+        self,
+        request: Request[Visitor, Access, Any],
+        title: str,
+        current: str,
+        found: _Found,
+        address: str,
+        *,
+        is_live: bool,
     ) -> Frame:
         assert found.health is not None
         troubles = found.health.troubles
@@ -218,10 +226,10 @@ class Pages:
             may_act=request.user.may_act,
             token=form_token(await self.access.key(), request.user.owner),
             notice=notice_of(request),
-            refresh=refresh,
+            refresh=address if is_live else "",
             tag=found.tag,
             has_session=not request.user.owner.startswith("proxy:"),
-            address=address_of(request) if request.method == "GET" else "/",
+            address=address if request.method == "GET" else "/",
         )
 
 

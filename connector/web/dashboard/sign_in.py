@@ -21,6 +21,7 @@ from connector.errors import ConnectorError, StoreUnavailable, UsageError
 from connector.languages import gettext_noop
 from connector.web.auth import COOKIE, FORM_COOKIE, Access, TooManyAttempts, cookie_name, form_token
 from connector.web.dashboard.pages import (
+    NAVIGATION,
     THEME_COOKIE,
     THEMES,
     TYPES,
@@ -38,7 +39,7 @@ FORM_SECONDS = 3600
 """Time in which a sign-in form can be sent."""
 FOR_EVER = 31_536_000
 """A year, the longest time that HTTP caches use; the address of a static file contains its version."""
-PAGE_PATHS = ("/", "/interviews", "/deliveries", "/events", "/sinks", "/routes", "/audit", "/actions", "/sign-in")
+PAGE_PATHS = frozenset({*(path for _, path, _ in NAVIGATION), "/events", "/actions", "/sign-in"})
 """Where a browser may be sent after the sign-in."""
 
 TITLES = {
