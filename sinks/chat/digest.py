@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
+from datetime import timedelta
 
 from connector.sink import Note, Rejected, Result, RetryLater
-from sinks.chat.config import ChatConfig, quiet_until
+from sinks.chat.config import ChatConfig, local, quiet_until
 from sinks.chat.content import digest_content
 from sinks.chat.exactly_once import FALLBACK_SECONDS, Draft, abandon, post, reconcile
 from sinks.chat.record import REPEAT_EDIT, REPEAT_PAST_DIGEST, DigestRecord, InterviewRecord
@@ -18,21 +17,24 @@ from sinks.chat.updates import REPEAT_DELAY
 
 WINDOW_WITHOUT_EDITS = timedelta(minutes=10)
 """Least delay of a digest in a chat without edits, where each digest is a new message."""
+INVITATIONS_WITHOUT_EDITS = timedelta(hours=4)
+"""Least delay there of a digest that has only invitations to show, because a working day has many of them."""
 _SUBJECT_LENGTH = 200
 """Characters of a position's id in a marker; services limit the size of markers."""
 
 
-def delay(config: ChatConfig, now: int) -> timedelta:
+def delay(config: ChatConfig, digest: DigestRecord, now: int) -> timedelta:
     """Returns the delay until a digest that grew at `now` (epoch milliseconds) is shown."""
     window = timedelta(seconds=config.digest_window)
-    window = window if config.edits else max(window, WINDOW_WITHOUT_EDITS)
+    if not config.edits:
+        window = max(window, INVITATIONS_WITHOUT_EDITS if digest.hides_only_invitations else WINDOW_WITHOUT_EDITS)
     until = quiet_until(now, config)
     return window if until is None else max(window, timedelta(milliseconds=until - now))
 
 
-def waiting_reason(config: ChatConfig, now: int) -> str:
-    """Returns what a delivery waits for that a digest counts at `now` (epoch milliseconds)."""
-    at = datetime.fromtimestamp(now / 1000, tz=UTC).astimezone(ZoneInfo(config.timezone)) + delay(config, now)
+def waiting_reason(config: ChatConfig, digest: DigestRecord, now: int) -> str:
+    """Returns what a delivery waits for that the digest counts at `now` (epoch milliseconds)."""
+    at = local(now, config) + delay(config, digest, now)
     return f"{'digest at' if quiet_until(now, config) is None else 'quiet until'} {at:%H:%M}"
 
 
@@ -50,7 +52,7 @@ async def publish(session: ChatSession, call: DeliveryCall, position_id: str) ->
     read = DigestRecord.read(position_id, call.note(DigestRecord(position_id).key))
     digest = await without_settled(call, read)
     config, now = session.config, call.context.now()
-    found = await reconcile(session, call, digest, [digest.publication(delay(config, now))])
+    found = await reconcile(session, call, digest, [digest.publication(delay(config, digest, now))])
     if found is not None:
         return found
     if digest.is_behind and quiet_until(now, config) is not None:
@@ -76,15 +78,15 @@ async def publish(session: ChatSession, call: DeliveryCall, position_id: str) ->
 async def _remove_name(session: ChatSession, call: DeliveryCall, digest: DigestRecord) -> Result:
     """Waits for the end of the quiet hours; a name that must not be shown any more is removed now."""
     config, now = session.config, call.context.now()
-    later = [digest.publication(delay(config, now))]
+    later = [digest.publication(delay(config, digest, now))]
     if not digest.name_removed:
-        return superseded(waiting_reason(config, now), {}, later)
+        return superseded(waiting_reason(config, digest, now), {}, later)
     content = digest_content(digest.as_shown(), await session.style(call.context))
     result = await session.edit(digest.message_id, content, call.context, digest.fallback_error)
     if result.status is not Status.OK:
         return await _not_edited(session, call, digest, result)
     after = replace(digest, content_hash=session.content_hash(content), name_removed=False)
-    return superseded(waiting_reason(config, now), {digest.key: after.note()}, later)
+    return superseded(waiting_reason(config, digest, now), {digest.key: after.note()}, later)
 
 
 async def _edit(session: ChatSession, call: DeliveryCall, digest: DigestRecord) -> Result:
@@ -115,7 +117,7 @@ async def _not_edited(session: ChatSession, call: DeliveryCall, digest: DigestRe
         if digest.is_past:
             return superseded("the digest was deleted in the chat", {digest.key: None})
         rest = digest.without_message()
-        later = rest.publication(delay(session.config, call.context.now()))
+        later = rest.publication(delay(session.config, rest, call.context.now()))
         more = [later] if rest.is_behind else []
         return superseded("the digest was deleted in the chat", {digest.key: rest.note()}, more)
     if is_rejected(result, call.delivery):

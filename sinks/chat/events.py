@@ -246,11 +246,13 @@ def _without_post(
     elif after.is_editable and is_current:
         outcome = Delivered(after.message_id)
     if plan.counted.figures:
-        after, counted, past = count_in_digest(call, plan.counted, after, interview, style)
+        after, counted, past = count_in_digest(
+            call, plan.counted, after, interview, style, timezone=session.config.timezone
+        )
         notes |= {each.key: each.note() for each in (past, counted) if each is not None}
-        wait = digest.delay(session.config, now)
+        wait = digest.delay(session.config, counted, now)
         follow_ups.append(counted.publication(wait))
-        outcome = Waiting(counted.key, digest.waiting_reason(session.config, now), _at(now, wait))
+        outcome = Waiting(counted.key, digest.waiting_reason(session.config, counted, now), _at(now, wait))
     if after != record:
         notes[record.key] = after.note()
     return Result([outcome], notes, follow_ups)
@@ -261,7 +263,7 @@ def _at(now: int, wait: timedelta) -> int:
 
 
 def count_in_digest(
-    call: DeliveryCall, counted: Counted, record: InterviewRecord, interview: Interview, style: Style
+    call: DeliveryCall, counted: Counted, record: InterviewRecord, interview: Interview, style: Style, *, timezone: str
 ) -> tuple[InterviewRecord, DigestRecord, DigestRecord | None]:
     """Returns the records of the interview and of its position's digest after the digest counted an event, and the
     digest before it when that is over and names candidates.
@@ -271,10 +273,11 @@ def count_in_digest(
     event, id_, now = call.delivery.event, call.delivery.id, call.context.now()
     assert event is not None
     before = DigestRecord.read(interview.position_id, call.note(DigestRecord(interview.position_id).key))
-    is_over = before.is_over(now)
-    serial = "" if is_over else before.serial
+    is_over = before.is_over(counted.figures, now, timezone)
+    current = before.at(counted.figures, now, timezone)
+    serial = current.serial
     figures = [name for name in counted.figures if not serial or record.counted.get(name, ("",))[0] != serial]
-    after = before.counting(figures, interview, now, delivery_id=id_, occurred_at=event.occurred_at)
+    after = current.counting(figures, interview, now, delivery_id=id_, occurred_at=event.occurred_at)
     after = replace(after, link=position_link(interview) or after.link)
     name = short_name(interview, style) if FINISHED in figures else ""
     if name:

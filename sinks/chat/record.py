@@ -6,11 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Protocol, Self, TypeVar
+from zoneinfo import ZoneInfo
 
 from connector.sink import Delivered, FollowUp, Interview, Note
-from sinks.chat.changes import Announced
+from sinks.chat.changes import INVITED, Announced
 
 VERSION = 2
 INTERVIEW_NOTE = "parent:"
@@ -260,7 +261,9 @@ MOST_NAMES = 10
 DIGEST = "digest"
 """Purpose of the call that posts or edits the digest of a position."""
 IDLE_MS = 600_000
-"""After this time without an event the next event starts a new digest, because it belongs to another burst."""
+"""After this time without an event the next event starts a new digest, because it belongs to another burst. An
+invitation does so only on another day.
+"""
 LONGEST_MS = 86_400_000
 """After this time an event starts a new digest in any case, so that old messages do not change any more."""
 
@@ -376,26 +379,35 @@ class DigestRecord:
         return any(self.hidden_counts.values())
 
     @property
+    def hides_only_invitations(self) -> bool:
+        """Whether its message shows all but invitations."""
+        return all(figure == INVITED for figure, count in self.hidden_counts.items() if count)
+
+    @property
     def hidden_counts(self) -> dict[str, int]:
         """The counts that its message does not show yet."""
         return _difference(self.counts, self.shown_counts)
 
-    def is_over(self, now: int) -> bool:
-        """Whether the next event starts a new digest. It does so only after the message shows all events, so that no
-        event is lost between two digests.
+    def is_over(self, figures: Iterable[str], now: int, timezone: str) -> bool:
+        """Whether an event with these figures starts a new digest. It does so only after the message shows all events,
+        so that no event is lost between two digests. Invitations are added to a digest of the same local day, because
+        a new message for each of them would make a stream.
         """
-        is_old = now - self.updated_ms > IDLE_MS or now - self.started_ms > LONGEST_MS
-        return bool(self.message_id) and not self.is_behind and is_old
+        if not self.message_id or self.is_behind:
+            return False
+        is_idle = now - self.updated_ms > IDLE_MS
+        if is_idle and {INVITED}.issuperset(figures):
+            is_idle = _local_day(self.started_ms, timezone) != _local_day(now, timezone)
+        return is_idle or now - self.started_ms > LONGEST_MS
+
+    def at(self, figures: Iterable[str], now: int, timezone: str) -> Self:
+        """Returns the digest that counts an event with these figures: this one, or a new one when this one is over."""
+        return self._new() if self.is_over(figures, now, timezone) else self
 
     def counting(
         self, figures: Iterable[str], interview: Interview, now: int, *, delivery_id: str, occurred_at: int
     ) -> Self:
-        """Returns the digest with the figures of one more event; a new digest when this one is over. `now` is the
-        connector's clock (epoch milliseconds).
-        """
-        if self.is_over(now):
-            again = self._new()
-            return again.counting(figures, interview, now, delivery_id=delivery_id, occurred_at=occurred_at)
+        """Returns the digest with the figures of one more event. `now` is our clock (epoch milliseconds)."""
         is_first = not self.counts
         counts = dict(self.counts)
         for figure in figures:
@@ -466,6 +478,10 @@ class DigestRecord:
     def note(self) -> Note | None:
         """Returns the note, `None` when it would be empty."""
         return as_note({name: getattr(self, name) for name in self.__dataclass_fields__ if name != "id"})
+
+
+def _local_day(at_ms: int, timezone: str) -> date:
+    return datetime.fromtimestamp(at_ms / 1000, tz=UTC).astimezone(ZoneInfo(timezone)).date()
 
 
 def _difference(counts: Mapping[str, int], shown: Mapping[str, int]) -> dict[str, int]:

@@ -67,7 +67,7 @@ def preview(session: ChatSession, delivery: Delivery, notes: Mapping[str, Note],
     style = replace(style_of(config, privacy), panel=panel_of(config, interview, notes, now))
     record = InterviewRecord.read(interview.id, notes.get(InterviewRecord(interview.id).key))
     plan = plan_of(config, delivery, record, now)
-    texts = [_message(session, plan, record, interview, style), _digest(plan, delivery, notes, now, style)]
+    texts = [_message(session, plan, record, interview, style), _digest(config, delivery, plan, notes, style, now=now)]
     after = replace(record, message_id="", content_hash="") if plan.action is EventAction.POST else record
     edit = next_edit(session.content_hash, after, interview, style) if plan.edit and config.edits else None
     if edit is not None:
@@ -82,13 +82,16 @@ def _message(session: ChatSession, plan: EventPlan, record: InterviewRecord, int
     return f"{_PLACES[plan.action]}\n{as_text(draft.content, draft.mention)}"
 
 
-def _digest(plan: EventPlan, delivery: Delivery, notes: Mapping[str, Note], now: int, style: Style) -> str:
+def _digest(
+    config: ChatConfig, delivery: Delivery, plan: EventPlan, notes: Mapping[str, Note], style: Style, *, now: int
+) -> str:
     interview, event = delivery.interview, delivery.event
     if not plan.counted.figures or interview is None or event is None:
         return ""
     known = DigestRecord.read(interview.position_id, notes.get(DigestRecord(interview.position_id).key))
     figures = plan.counted.figures
-    counted = known.counting(figures, interview, now, delivery_id=delivery.id, occurred_at=event.occurred_at)
+    current = known.at(figures, now, config.timezone)
+    counted = current.counting(figures, interview, now, delivery_id=delivery.id, occurred_at=event.occurred_at)
     name = short_name(interview, style) if FINISHED in figures else ""
     counted = counted.naming(interview.id, name) if name else counted
     return f"No message of its own; the digest becomes:\n{as_text(digest_content(counted, style))}"

@@ -50,12 +50,58 @@ async def test_each_position_has_its_own(slack: SlackEmulator, make: Make, chann
 async def test_ten_quiet_minutes_end_a_digest(
     slack: SlackEmulator, make: Make, channel: str, minutes: int, messages: int
 ) -> None:
-    feed = await make()
-    await run(feed, *invited(1))
+    feed = await make(events={"finish": "digest"})
+    await run(feed, done(number=1))
     feed.lane.clock.advance(minutes * 60)
-    await run(feed, *invited(2))
+    await run(feed, done(number=2))
     assert len(slack.messages(channel)) == messages
-    assert figures(slack.messages(channel)) == {"invited": 2}
+    assert figures(slack.messages(channel)) == {"finished": 2}
+
+
+HOUR_SECONDS = 3600
+
+
+async def test_invitations_of_a_day_are_one_message_however_far_apart(
+    slack: SlackEmulator, make: Make, channel: str
+) -> None:
+    feed = await make()
+    for number in range(1, 6):
+        await run(feed, *invited(number))
+        feed.lane.clock.advance(2 * HOUR_SECONDS)
+    assert texts(slack, channel) == ["Position 1 · 5 invited"]
+    feed.lane.clock.advance(14 * HOUR_SECONDS)
+    await run(feed, *invited(6))
+    assert texts(slack, channel) == ["Position 1 · 5 invited", "Position 1 · 1 invited"]
+
+
+async def test_an_invitation_is_added_to_the_digest_that_names_who_finished_the_same_day(
+    slack: SlackEmulator, make: Make, channel: str
+) -> None:
+    feed = await make(events={"finish": "digest"})
+    await run(feed, *invited(1))
+    feed.lane.clock.advance(HOUR_SECONDS)
+    await run(feed, done(number=2))
+    feed.lane.clock.advance(HOUR_SECONDS)
+    await run(feed, *invited(3))
+    assert [message.text for message in slack.messages(channel)] == [
+        "Position 1 · 1 invited",
+        "Position 1 · 1 finished: Candidate 2. · 1 invited",
+    ]
+
+
+async def test_without_edits_invitations_wait_for_more_of_them(
+    slack: SlackEmulator, clock: ManualClock, channel: str
+) -> None:
+    config = SlackSink.Config(webhook_url=slack.add_webhook(channel))
+    async with LaneRunner(lambda: SlackSink("one", config), clock) as lane:
+        feed = Feed(lane)
+        for number in range(1, 5):
+            await feed.take(*invited(number))
+            await lane.run(until=clock.now() + HOUR_SECONDS * 1000)
+        assert texts(slack, channel) == []
+        await feed.take(done(number=5))
+        await lane.run()
+    assert texts(slack, channel) == ["✅ Candidate 5 finished · Position 1", "Position 1 · 4 invited"]
 
 
 async def test_a_digest_grows_for_a_day_at_most(slack: SlackEmulator, make: Make, channel: str) -> None:
@@ -167,6 +213,7 @@ class TestNames:
         """Also from one that is over, when a new one of the position has begun."""
         feed = await make(**NIGHT)
         await run(feed, done(number=1), done(number=2))
+        feed.lane.clock.advance(DAY_SECONDS)
         await run(feed, *later)
         await run(feed, gone(1))
         assert slack.messages(channel)[0].text == "Position 1 · 2 finished: Candidate 2. and 1 more"
