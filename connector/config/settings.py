@@ -32,7 +32,7 @@ DELIMITER = "__"
 """Separates the names of tables in a variable: port of [server] is CONNECTOR_SERVER__PORT."""
 _RESERVED_PATHS = (
     "/health", "/metrics", "/api", "/schema", "/sign-in", "/sign-out", "/static", "/interviews", "/deliveries",
-    "/events", "/sinks", "/routes", "/audit", "/actions",
+    "/decisions", "/events", "/sinks", "/routes", "/audit", "/actions", "/theme",
 )  # fmt: skip
 """Paths that the connector serves itself."""
 _SQLITE = "sqlite:///"

@@ -18,6 +18,8 @@ from connector.errors import ConnectorError
 from connector.http import is_loopback
 
 LOOPBACK = "localhost"
+REFUSED_HOST = b"invalid host header"
+"""In the body of the answer of `AllowedHostsMiddleware`."""
 log = structlog.get_logger("connector.web")
 _HOST = re.compile(r"(?:\[(?P<address>[^\[\]]+)\]|(?P<name>[^\[\]:/?#@\s]+))(?::\d*)?")
 
@@ -83,9 +85,13 @@ def _host_as_name(app: ASGIApp, refused: Callable[[str], None]) -> ASGIApp:
             for name, value in scope["headers"]
         ]
 
+        status = 0
+
         async def counting(message: Any) -> None:
-            if message["type"] == "http.response.start" and message["status"] == 400:  # noqa: PLR2004 - see below
-                refused("host")  # only `AllowedHostsMiddleware` answers 400
+            nonlocal status
+            status = message.get("status", status)
+            if status == 400 and REFUSED_HOST in message.get("body", b""):  # noqa: PLR2004 - 400 has other reasons too
+                refused("host")
             await send(message)
 
         await app(scope, receive, counting)

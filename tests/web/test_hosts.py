@@ -9,7 +9,7 @@ from litestar import get
 from litestar.testing import AsyncTestClient
 
 from connector.web.app import create_app, host_name
-from tests.serving import CONSOLE_ONLY, sample, serving
+from tests.serving import CONSOLE_ONLY, SECRET, sample, serving
 
 HOSTS = ["hooks.example.com:443", "*.example.org", "[2001:db8::1]", "www.example.net"]
 TOML = CONSOLE_ONLY + '\n[server]\ntrusted_hosts = ["www.hooks.example.com"]\nport = 0\n'
@@ -102,3 +102,13 @@ async def test_the_configured_host_and_probes_of_this_machine_are_served(tmp_pat
         assert (await served.post(sample("create"), host="www.hooks.example.com:443")).status_code == 202
         assert (await served.post(sample("finish"))).status_code == 202
         assert (await served.get("/health/ready")).status_code == 200
+
+
+async def test_an_event_that_is_too_old_does_not_count_as_a_refused_host(tmp_path):
+    """Both are answered with 400."""
+    toml = f'{TOML}\n[hireflix]\nwebhook_secrets = ["{SECRET}"]\ntolerance_days = 7\n'
+    async with serving(tmp_path, toml) as served:
+        assert (await served.post(sample("create") | {"date": 1_600_000_000_000})).status_code == 400
+        metrics = (await served.get("/metrics")).text
+    assert 'connector_requests_refused_total{reason="too old"} 1.0' in metrics
+    assert 'reason="host"' not in metrics

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import re
 
+import pytest
+from pydantic import ValidationError
+
+from connector.config import HireflixSettings
 from connector.web.api.routes import API
 from connector.web.dashboard.app import PAGES
+from connector.web.dashboard.sign_in import own_path
 from tests.web.browsing import SAME_ORIGIN, VIEW_PASSWORD, browser, dashboard, sign_in
 from tests.web.test_api import ACT, BEARER, TOML
 
@@ -30,6 +35,19 @@ def addresses(method):
     }
     found |= {"/schema", "/schema/openapi.json"} if method == "GET" else set()
     return sorted(each.replace("/static/1/sheet", "/static/1/1") for each in found)
+
+
+@pytest.mark.parametrize("path", sorted({*addresses("GET"), *addresses("POST")} - {"/"}))
+def test_the_webhook_cannot_take_the_address_of_a_page(path):
+    with pytest.raises(ValidationError, match="must not begin with a path of the connector"):
+        HireflixSettings(webhook_path=path)
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in addresses("GET") if not path.startswith(("/api", "/schema", "/static"))]
+)
+def test_every_page_can_be_opened_after_the_sign_in(path):
+    assert own_path(path) == path
 
 
 async def test_without_a_sign_in_nothing_is_shown_or_done(tmp_path):
