@@ -318,11 +318,7 @@ class Receiver:
         reading = read(body, self._clock())
         if self._tolerance_ms is not None and reading.received_at - reading.occurred_at > self._tolerance_ms:
             raise Refused("too old")
-        offered = self._store.offer(reading, body)
-        await asyncio.wait([offered])  # unlike `await offered`, a cancelled request does not cancel the shared commit
-        if offered.cancelled():
-            raise Refused("unavailable")
-        seq, duplicate = offered.result()
+        seq, duplicate = await self._store.offer(reading, body)
         return DUPLICATE if duplicate else WebhookAnswer(202, b'{"status":"accepted","event_id":"%d"}' % seq)
 
     def _refusal(self, reason: str) -> WebhookAnswer:

@@ -136,13 +136,10 @@ def hold_column(sheet_id: int, index: int, field: str, tag: int, key: str = COLU
     deletion finds the tag only at its old place. If it is elsewhere, the creation fails, because the id is still in
     use.
     """
-    lookup = {
-        "metadataId": tag,
-        "metadataLocation": _column(sheet_id, index),
-        "locationMatchingStrategy": "EXACT_LOCATION",
-    }
+    column = _column(sheet_id, index)
+    lookup = {"metadataId": tag, "metadataLocation": column, "locationMatchingStrategy": "EXACT_LOCATION"}
     delete = {"deleteDeveloperMetadata": {"dataFilter": {"developerMetadataLookup": lookup}}}
-    return [delete, _create(key, field, _column(sheet_id, index), tag)]
+    return [delete, _create(key, field, column, tag)]
 
 
 def prove_width(sheet_id: int, width: int, tag: int) -> list[Request]:

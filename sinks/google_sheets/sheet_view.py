@@ -254,16 +254,12 @@ def _texts(block: Grid, row: int, width: int) -> Sequence[str]:
 
 
 def _tags(block: Grid) -> Mapping[int, Sequence[Tag]]:
-    tags = {}
+    tags: dict[int, list[Tag]] = {}
     for index, column in enumerate(block.column_metadata, block.start_column):
-        ours = _column_tags(column.developer_metadata)
-        if ours:
-            tags[index] = ours
+        for each in column.developer_metadata:
+            if each.metadata_key == COLUMN_TAG:
+                tags.setdefault(index, []).append(Tag(each.metadata_id, each.metadata_value))
     return tags
-
-
-def _column_tags(metadata: Iterable[Metadata]) -> Sequence[Tag]:
-    return tuple(Tag(each.metadata_id, each.metadata_value) for each in metadata if each.metadata_key == COLUMN_TAG)
 
 
 def _guards(metadata: Iterable[Metadata]) -> Sequence[Guard]:

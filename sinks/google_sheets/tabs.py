@@ -73,17 +73,20 @@ def find_columns(
         missing=[column for column in left if column.field not in known],
         gone=[column.field for column in left if column.field in known],
         wrong=wrong,
-        renamed={tagged[column.field][0]: column.title for column in columns if _is_translated(view, column, tagged)},
+        renamed=_translated(view, [column for column in columns if column.field in tagged], at),
     )
 
 
-def _is_translated(view: TabView, column: Column, tagged: Mapping[str, tuple[int, int]]) -> bool:
-    """Whether the header of a column with a tag has the usual title of its field in another language."""
-    text = view.header[tagged[column.field][0]] if column.field in tagged else column.title
-    if text == column.title:
-        return False
-    found, own = header_key(text), header_key(column.title)
-    return found != own and {found, own} <= usual_header_keys(column.field)
+def _translated(view: TabView, columns: Sequence[Column], at: Mapping[str, int]) -> Mapping[int, str]:
+    """Returns the titles of the columns whose header is the usual title of their field in another language."""
+    renamed = {}
+    for column in columns:
+        text = view.header[at[column.field]]
+        if text != column.title:
+            found, own = header_key(text), header_key(column.title)
+            if found != own and {found, own} <= usual_header_keys(column.field):
+                renamed[at[column.field]] = column.title
+    return renamed
 
 
 def _by_tag(
@@ -93,12 +96,14 @@ def _by_tag(
     found: dict[str, tuple[int, int]] = {}
     wrong = []
     for index, tags in sorted(view.tags.items()):
-        ours = [tag for tag in tags if tag.field in fields and tag.field not in found]
-        for tag in ours[:1]:
+        for tag in tags:
+            if tag.field not in fields or tag.field in found:
+                continue
             if tag.field not in doubtful or titles_of(columns).get(header_key(view.header[index])) == tag.field:
                 found[tag.field] = (index, tag.id)
             else:
                 wrong.append(tag.id)
+            break  # a column shows one field
     return found, wrong
 
 

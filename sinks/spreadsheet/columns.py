@@ -183,8 +183,9 @@ def titles_of(columns: Sequence[Column]) -> Mapping[str, str]:
 
 def cell_values(interview: Interview, columns: Sequence[Column], words: Language) -> list[CellValue]:
     """Returns the cells of the interview, one per column (`values.cell_value`)."""
-    return [cell_value(column.kind, _read(interview, column.field, words)) for column in columns]
-
-
-def _read(interview: Interview, field: str, words: Language) -> object:
-    return interview.stage_in(words) if field == "stage" else SPECS[field].read(interview)
+    values = []
+    for column in columns:
+        spec = SPECS[column.field]
+        value = interview.stage_in(words) if column.field == "stage" else spec.read(interview)
+        values.append(cell_value(spec.kind, value))
+    return values
