@@ -17,7 +17,6 @@ from connector.errors import SchemaMismatch
 from connector.hireflix.signature import sign
 from connector.role import Role
 from connector.store import processes
-from connector.store.migrate import migrate_postgres
 from tests import postgres
 from tests.delivery.rig import WaitingClock
 from tests.pooler import pooled
@@ -31,7 +30,7 @@ def server():
     """A server of our own, which a test may stop; with a migrated store."""
     made = postgres.Server()
     made.start()
-    asyncio.run(migrate_postgres(made.url))
+    postgres.make_tables(made.url)
     yield made
     made.remove()
 

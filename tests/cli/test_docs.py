@@ -92,22 +92,28 @@ def test_every_described_log_message_is_logged():
 
 def logged_problems():
     """Returns the messages that the connector logs as a warning or an error."""
-    files = (Path(__file__).parents[2] / "connector").rglob("*.py")
-    return sorted(
-        {
-            str(node.args[0].value)
-            for file in files
-            for node in ast.walk(ast.parse(file.read_text()))
-            if isinstance(node, ast.Call)
-            and ast.unparse(node.func) in {"log.warning", "log.error"}
-            and isinstance(node.args[0], ast.Constant)
-        }
-    )
+    found = set()
+    for file in (Path(__file__).parents[2] / "connector").rglob("*.py"):
+        source = file.read_text()
+        if "log.warning(" in source or "log.error(" in source:
+            calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+            found |= {call.args[0].value for call in calls if _logs_a_problem(call)}
+    return found
 
 
-@pytest.mark.parametrize("message", logged_problems())
-def test_every_logged_problem_is_described(message):
-    assert f"`{message}`" in PAGE
+def _logs_a_problem(call):
+    match call:
+        case ast.Call(
+            func=ast.Attribute(value=ast.Name(id="log"), attr="warning" | "error"), args=[ast.Constant(), *_]
+        ):
+            return True
+    return False
+
+
+def test_every_logged_problem_is_described():
+    messages = logged_problems()
+    assert len(messages) > 5
+    assert [message for message in messages if f"`{message}`" not in PAGE] == []
 
 
 def test_the_exit_codes_are_described():

@@ -22,7 +22,6 @@ from tenacity import AsyncRetrying, retry_if_exception_type, retry_if_result, wa
 
 from connector.emulators.google import GoogleEmulator
 from connector.emulators.server import EmulatorServer
-from connector.store.migrate import migrate_postgres
 from tests import postgres
 from tests.flows.process import ADDRESS, ROOT, SECRET, Service, signed
 from tests.sinks.webhook.receiver import whsec
@@ -152,7 +151,7 @@ class Fleet:
 
     def open(self) -> None:
         self.server.start()
-        asyncio.run(migrate_postgres(self.server.url))
+        postgres.make_tables(self.server.url)
         self.google.start()
         self.recorder.start()
         self.google.service_account_file(self._folder / "key.json")

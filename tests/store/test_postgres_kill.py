@@ -7,10 +7,9 @@ import asyncio
 import pytest
 
 from connector.errors import StoreUnavailable
-from connector.store.migrate import migrate_postgres
 from connector.store.postgres.store import PostgresStore
 from connector.testing import START
-from tests.postgres import Server, rows
+from tests.postgres import Server, make_tables, rows
 from tests.store.kit import arrival, routing_table
 
 CLIENTS = 16
@@ -56,7 +55,7 @@ class Senders:
 @pytest.mark.parametrize("rounds", [1, pytest.param(5, marks=pytest.mark.chaos)])
 async def test_every_acknowledged_event_survives_a_kill_of_the_server(server, rounds):
     """While it is gone everything is refused, afterwards the same store takes events again; none is there twice."""
-    await migrate_postgres(server.url)
+    await asyncio.to_thread(make_tables, server.url)
     store = await PostgresStore.open(server.url, routing_table(chat=False, sheet=True), lambda plan: None, intake=1000)
     senders, stop = Senders(store), asyncio.Event()
     clients = [asyncio.create_task(senders.run(client, stop)) for client in range(CLIENTS)]
