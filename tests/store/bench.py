@@ -1,4 +1,4 @@
-"""A writer on a real file, with its statements on record."""
+"""A writer on a real file that records its statements."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Bench:
 
 @asynccontextmanager
 async def held(bench: Bench) -> AsyncIterator[None]:
-    """The writer is in a transaction meanwhile, so that all that is offered shares the next one."""
+    """Keeps the writer in a transaction, so that all events that are offered share the next one."""
     is_held, goes_on = threading.Event(), threading.Event()
 
     def wait(_: Any) -> None:
@@ -75,7 +75,7 @@ async def held(bench: Bench) -> AsyncIterator[None]:
 
 
 async def rounds(number: int = 50) -> None:
-    """Lets the loop go round so often: everything that can happen now happens."""
+    """Runs this number of rounds of the event loop, so that everything that is ready is done."""
     for _ in range(number):
         await asyncio.sleep(0)
 
@@ -88,12 +88,12 @@ async def queued(bench: Bench, work: Any) -> asyncio.Task[Any]:
 
 
 def writes(value: str) -> Any:
-    """A job that leaves a mark."""
+    """A job that writes a mark."""
     return lambda connection: connection.execute(update(meta).where(meta.c.key == "written").values(value=value))
 
 
 def marked(bench: Bench) -> str:
-    """The mark that `writes` left."""
+    """The mark that `writes` wrote."""
     return rows(bench.path, "SELECT value FROM meta WHERE key = 'written'")[0][0]
 
 

@@ -1,4 +1,4 @@
-"""What a database says about how it would run a statement."""
+"""The plan of a database for a statement."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def scans(steps: Sequence[str]) -> list[str]:
 
 @contextmanager
 def explained(connection: Connection, unless: str = "\0") -> Iterator[list[str]]:
-    """Collects SQLite's steps of every statement that runs within, `unless` it has this word."""
+    """Collects SQLite's steps of every statement in the block, except those with the word `unless`."""
     steps: list[str] = []
     raw: Any = connection.connection.driver_connection
 
@@ -42,7 +42,7 @@ def explained(connection: Connection, unless: str = "\0") -> Iterator[list[str]]
 
 @contextmanager
 def explained_by_postgres(connection: Connection) -> Iterator[list[str]]:
-    """Collects PostgreSQL's steps of every statement that runs within."""
+    """Collects PostgreSQL's steps of every statement in the block."""
     steps: list[str] = []
     raw: Any = connection.connection.driver_connection
 

@@ -54,7 +54,7 @@ def routing_table(
 
 @cache
 def _schema() -> bytes:
-    """The schema as the bytes of a database, because making it anew costs more than most tests."""
+    """The schema as the bytes of a database, because creating it takes longer than most tests."""
     raw = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     with closing(raw), database.through_sqlalchemy(raw) as connection:
         metadata.create_all(connection)
@@ -76,14 +76,14 @@ KINDS = {"sqlite": memory, "postgresql": rolled_back}
 
 
 def add_events(connection: Connection, seqs: Iterable[int | None]) -> None:
-    """Adds empty events with these ids, where there are none."""
+    """Adds empty events with these ids, unless they exist."""
     row = {"sha256": b"", "kind": "event", "name": "", "interview_id": "", "occurred_at": START, "received_at": START}
     rows = [{"seq": seq, "identity": f"e{seq}", "mark": "", "reason": "", **row} for seq in seqs if seq is not None]
     insert_new(connection, event, rows, ["seq"])
 
 
 def add(connection: Connection, key: str = "i1", **columns: Any) -> int:
-    """Adds a pending delivery of sink `chat`, and its event unless it is there; returns the id of the delivery."""
+    """Adds a pending delivery of the sink `chat`, and its event unless it exists. Returns the delivery's id."""
     row = {"sink": "chat", "key": key, "interview_id": key, "event_seq": 1, "priority": 100, "since": START, **columns}
     add_events(connection, [row["event_seq"]])
     return connection.execute(insert(delivery).values(row).returning(delivery.c.id)).scalar_one()
@@ -94,7 +94,7 @@ def row_of(connection: Connection, id_: int) -> Any:
 
 
 def lease_of(connection: Connection, name: str = "chat", owner: str = "me", now: int = START) -> Lease:
-    """A lease that stands, on a sink that is registered."""
+    """A valid lease of a registered sink."""
     leases.register(connection, {name: "console"})
     lease = leases.acquire(connection, name, owner, now, by_force=True)
     assert lease is not None
@@ -102,7 +102,7 @@ def lease_of(connection: Connection, name: str = "chat", owner: str = "me", now:
 
 
 def rows(path: Path, sql: str, *parameters: Any) -> list[Any]:
-    """What another process sees in a store file."""
+    """The rows that another process reads in a store file."""
     other = sqlite3.connect(path)
     try:
         return other.execute(sql, parameters).fetchall()

@@ -35,7 +35,7 @@ class Receiver:
 
 
 async def waits_for_a_lock(url: str, *, processes: int = 1) -> None:
-    """Returns when so many connections to the store wait for transactions of others."""
+    """Returns when this number of connections waits for transactions of others."""
     waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     while len(rows(url, waiting)) < processes:  # noqa: ASYNC110 - the server gives no sign
         await asyncio.sleep(0.005)

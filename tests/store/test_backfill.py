@@ -1,4 +1,4 @@
-"""Filling a state sink from what the store knows, and taking a renamed sink along."""
+"""Filling a state sink from the store."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def sinks_of(store):
 
 
 def test_a_sink_needs_filling_when_it_is_new_moved_or_routed_differently(store):
-    """And not when it was filled for just that."""
+    """It is not filled again for the same destination and routes."""
     row = leases.row(store, "sheet")
     assert subscriptions.needs_filling(row, "file.xlsx", "digest")
     subscriptions.mark_filled(store, "sheet", "file.xlsx", "digest")
@@ -65,7 +65,7 @@ def test_a_sink_needs_filling_when_it_is_new_moved_or_routed_differently(store):
 
 
 def test_every_interview_enters_and_is_delivered(store):
-    """One delivery each, without an event, at once; the entry is remembered."""
+    """Each has one delivery without an event, due at once; the subscription is stored."""
     for id_ in ("i1", "i2"):
         knows(store, id_)
     assert filled(store) == (["i1", "i2"], 1)
@@ -75,7 +75,7 @@ def test_every_interview_enters_and_is_delivered(store):
 
 
 def test_only_what_its_routes_take_enters(store):
-    """The present state decides: position, stage, score."""
+    """Its present position, stage and score decide."""
     knows(store, "cook", position={"id": "1", "name": "Cook"}, score={"value": 5})
     knows(store, "poet", position={"id": "2", "name": "Poet"}, score={"value": 5})
     knows(store, "weak", position={"id": "1", "name": "Cook"}, score={"value": 1})
@@ -86,14 +86,14 @@ def test_only_what_its_routes_take_enters(store):
 
 
 def test_conditions_on_events_count_as_met(store):
-    """What happened before the sink was there cannot happen again for it."""
+    """Earlier events will not be sent again for a new sink."""
     knows(store, "i1", name=FINISH)
     routes = Routes([Route(("sheet",), events=(CREATE,))], {"sheet": True})
     assert filled(store, routes) == (["i1"], 1)
 
 
-def test_who_entered_before_is_delivered_whatever_the_routes_say(store):
-    """Entry is for good; a moved sheet shows those rows, too."""
+def test_subscribed_interviews_are_delivered_whatever_the_routes_are(store):
+    """A subscription does not end, so a moved sheet shows those rows, too."""
     knows(store, "i1", ["sheet"], position={"id": "1", "name": "Poet"})
     routes = Routes([Route(("sheet",), ("Cook",))], {"sheet": True})
     assert filled(store, routes) == (["i1"], 1)
@@ -101,7 +101,7 @@ def test_who_entered_before_is_delivered_whatever_the_routes_say(store):
 
 
 def test_entries_to_other_sinks_stay(store):
-    """A name that contains ours is another sink."""
+    """A sink whose name contains that of the filled one is another sink."""
     knows(store, "i1", ["a", "sheet_2"])
     filled(store)
     assert sinks_of(store) == {"i1": ("a", "sheet", "sheet_2")}
@@ -119,8 +119,8 @@ def test_the_state_itself_is_not_touched(store):
 # --- how
 
 
-def test_it_goes_in_chunks_and_remembers_where_it_is(store):
-    """Each chunk is a short transaction of its own; in the end everything came once."""
+def test_a_fill_has_chunks_and_stores_its_progress(store):
+    """Each chunk is a short transaction. In the end every interview was delivered once."""
     ids = [f"i{number:05d}" for number in range(subscriptions.CHUNK + 3)]
     for id_ in ids:
         knows(store, id_)
@@ -152,7 +152,7 @@ def interrupted(store):
     return ids
 
 
-def test_a_fill_that_was_interrupted_goes_on(store):
+def test_an_interrupted_fill_continues(store):
     """After a restart, or in another process; nothing is delivered twice."""
     ids = interrupted(store)
     assert filled(store) == (ids, 1)
@@ -164,7 +164,7 @@ def test_a_fill_that_was_interrupted_goes_on(store):
     ids=["moved", "routed differently"],
 )
 def test_a_fill_for_something_else_begins_again(store, destination, routes):
-    """What entered already is delivered again, unless it still waits to be."""
+    """Subscribed interviews are delivered again, unless such a delivery is pending."""
     ids = interrupted(store)
     store.execute(update(delivery).where(delivery.c.key != ids[0]).values(state=DELIVERED))
     keys, chunks = filled(store, routes, destination=destination)
@@ -172,7 +172,7 @@ def test_a_fill_for_something_else_begins_again(store, destination, routes):
 
 
 def test_a_fill_that_is_no_longer_wanted_is_forgotten(store):
-    """Back at the destination it was filled for, the sink is not filling."""
+    """A sink whose destination is again the filled one is not filling."""
     filled(store)
     interrupted(store)
     store.execute(update(sink).values(filled_to="another\tgoal\ti3"))
@@ -180,8 +180,8 @@ def test_a_fill_that_is_no_longer_wanted_is_forgotten(store):
     assert leases.row(store, "sheet").filled_to is None
 
 
-def test_two_that_disagree_do_not_fill_against_each_other_for_ever(store):
-    """The one that had begun gives way, and nothing waits twice."""
+def test_two_processes_with_different_settings_do_not_repeat_their_fills(store):
+    """The older fill ends, and no delivery is pending twice."""
     for number in range(3):
         knows(store, f"i{number}")
     other = Routes((Route(("sheet",), events=(FINISH,)),), {"sheet": True})
@@ -193,8 +193,8 @@ def test_two_that_disagree_do_not_fill_against_each_other_for_ever(store):
     assert store.execute(select(delivery.c.key)).scalars().all() == ["i0", "i1", "i2"]
 
 
-def test_what_waits_to_be_shown_is_not_asked_for_again(store):
-    """A fill that begins anew finds its own work of the first time."""
+def test_a_second_fill_adds_no_second_delivery(store):
+    """A fill that starts again finds its pending deliveries."""
     knows(store, "i1")
     filled(store)
     keys, _ = filled(store, destination="other.xlsx")

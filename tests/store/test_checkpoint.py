@@ -1,4 +1,4 @@
-"""The log beside the file: copied back in good time, by somebody whom no event waits for."""
+"""The write-ahead log is copied into the file in time, without a delay of events."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def pages_of(path):
 
 
 def commit(file, pages=1):
-    """Writes so many pages and more, and waits until nothing is being copied."""
+    """Writes at least this number of pages, and waits until no checkpoint runs."""
     with file.begin() as connection:
         for _ in range(pages):
             connection.exec_driver_sql("INSERT INTO written VALUES (zeroblob(?))", (PAGE_BYTES,))
@@ -53,21 +53,21 @@ def commit(file, pages=1):
 
 
 def copied(path, tmp_path):
-    """How many rows the file has by itself, without its log."""
+    """The number of rows in the file without its log."""
     alone = tmp_path / "alone.db"
     shutil.copy(path, alone)
     return rows(alone, "SELECT count(*) FROM written")[0][0]
 
 
-def test_the_log_does_not_grow_for_ever(path, file):
-    """It begins again from its start when it is long, however much is written."""
+def test_the_log_has_a_limit(path, file):
+    """A long log starts again at its beginning, however much is written."""
     for _ in range(2_000):
         commit(file)
     assert LONG < pages_of(path) < 4 * LONG
 
 
 def test_nothing_is_copied_before_its_time(path, file, tmp_path):
-    """So that a page which changes with every event is copied once for many of them."""
+    """A page that changes with every event is then copied once for many events."""
     for _ in range(EVERY - 1):
         commit(file)
     assert file._copying is None
@@ -76,7 +76,7 @@ def test_nothing_is_copied_before_its_time(path, file, tmp_path):
 
 
 def test_large_rows_are_copied_earlier(path, file, tmp_path):
-    """One row may be many pages of the log."""
+    """One row may need many pages of the log."""
     with file.begin() as connection:
         connection.exec_driver_sql("INSERT INTO written VALUES (zeroblob(?))", (LIMIT * PAGE_BYTES,))
     file._copying.result()
@@ -84,29 +84,29 @@ def test_large_rows_are_copied_earlier(path, file, tmp_path):
 
 
 def test_a_foreign_reader_makes_the_log_grow_only_while_it_reads(path, file, tmp_path):
-    """Nothing newer than what it reads is copied over it; once it is gone, all is, and the log is truncated."""
+    """Pages newer than its snapshot are not copied. After it ends all are copied, and the log is truncated."""
     with closing(database.connect(path, read_only=True)) as reader:
         commit(file)
         reader.execute("BEGIN")
         assert reader.execute("SELECT count(*) FROM written").fetchone() == (1,)
-        with capture_logs() as told:
+        with capture_logs() as logs:
             for _ in range(5 * LONG):
                 commit(file)
         assert pages_of(path) > 5 * LONG
         assert file.log_bytes == log_of(path).stat().st_size
-        assert [line["event"] for line in told] == [GROWS]
+        assert [line["event"] for line in logs] == [GROWS]
         assert reader.execute("SELECT count(*) FROM written").fetchone() == (1,)
         reader.execute("ROLLBACK")
-        with capture_logs() as told:
+        with capture_logs() as logs:
             for _ in range(2 * EVERY):
                 commit(file)
-        assert [line["event"] for line in told] == [TRUNCATED]
+        assert [line["event"] for line in logs] == [TRUNCATED]
         assert pages_of(path) < LIMIT
         assert copied(path, tmp_path) > 5 * LONG
 
 
 async def test_our_own_reads_never_make_the_log_grow(path):
-    """Also when one always begins before another ends: those that begin at the right time do not use the log."""
+    """Also when reads always overlap: those that begin after a checkpoint do not use the log."""
     store = SqliteStore(path, routing_table(chat=False), lambda plan: None, intake=10, log_limits=LIMITS)
     begun, ended, changed = [0, 0], False, threading.Condition()
 
@@ -135,7 +135,7 @@ async def test_our_own_reads_never_make_the_log_grow(path):
 
 
 def test_a_checkpoint_by_another_process_loses_nothing(path, file):
-    """As the command line makes it, which writes to the same file."""
+    """A command that writes to the same file makes one."""
     with closing(sqlite3.connect(path)) as other:
         for _ in range(3 * LONG):
             commit(file)
@@ -146,7 +146,7 @@ def test_a_checkpoint_by_another_process_loses_nothing(path, file):
 
 @contextmanager
 def full_disk(size):
-    """No file of this process may grow beyond so many bytes."""
+    """Limits the size of this process's files to this number of bytes."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -155,16 +155,16 @@ def full_disk(size):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_file_that_cannot_grow_is_told_and_loses_nothing(path, file):
-    """The log keeps what does not fit into the file, and it is copied when there is room again."""
+def test_a_file_that_cannot_grow_is_reported_and_loses_nothing(path, file):
+    """The log keeps the pages that do not fit, and they are copied when there is room again."""
     commit(file, 10 * EVERY)  # the log has pages enough, so that only the file has to grow
     for _ in range(EVERY - 1):
         commit(file)
     grown = path.stat().st_size
-    with full_disk(grown), capture_logs() as told:
+    with full_disk(grown), capture_logs() as logs:
         commit(file)
-    assert [line["event"] for line in told] == ["store log checkpoint failed"]
-    assert "disk" in told[0]["reason"]
+    assert [line["event"] for line in logs] == ["store log checkpoint failed"]
+    assert "disk" in logs[0]["reason"]
     for _ in range(EVERY):
         commit(file)
     assert path.stat().st_size > grown

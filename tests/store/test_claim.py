@@ -1,4 +1,4 @@
-"""Which deliveries are due, which go together, and when to look again."""
+"""Which deliveries are due, which are sent together, and when the next one is due."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_best_first_by_priority_then_arrival(connection):
 
 
 def test_only_pending_rows_of_this_sink(connection):
-    """What is done, dead or another sink's is not due."""
+    """Settled and dead deliveries and those of other sinks are not due."""
     for state in (DELIVERED, SUPERSEDED, DEAD):
         add(connection, state=state)
     add(connection, sink="other")
@@ -58,7 +58,7 @@ def test_only_pending_rows_of_this_sink(connection):
 
 
 def test_a_row_is_due_at_its_time(connection):
-    """Not a millisecond before `not_before`, and then at once."""
+    """From `not_before` on, to the millisecond."""
     id_ = add(connection, not_before=LATER)
     assert due(connection, LATER - 1) == []
     assert due(connection, LATER) == [id_]
@@ -76,7 +76,7 @@ def test_a_held_row_holds_back_its_key_and_nothing_else(connection):
 
 
 def test_a_done_row_holds_nothing_back(connection):
-    """Only what is pending holds."""
+    """Only pending deliveries hold others back."""
     add(connection, blocks_key=1, state=DEAD, not_before=LATER)
     add(connection, blocks_key=1, state=DELIVERED)
     free = add(connection)
@@ -84,7 +84,7 @@ def test_a_done_row_holds_nothing_back(connection):
 
 
 def test_a_row_that_waits_for_a_bucket_holds_nothing_back(connection):
-    """It is due when the bucket opens; others of its key go on meanwhile."""
+    """It is due when the bucket has a token. Others of its key are sent before."""
     rate_limit.block(connection, "channel", 60, START)
     waiting = add(connection, bucket="channel")
     other = add(connection)
@@ -92,8 +92,8 @@ def test_a_row_that_waits_for_a_bucket_holds_nothing_back(connection):
     assert due(connection, LATER) == [waiting, other]
 
 
-def test_a_bucket_that_nobody_knows_is_open(connection):
-    """A row does not wait for what is not there."""
+def test_a_missing_bucket_is_open(connection):
+    """A row does not wait for a missing bucket."""
     id_ = add(connection, bucket="unheard of")
     assert due(connection) == [id_]
 
@@ -102,7 +102,7 @@ def test_a_bucket_that_nobody_knows_is_open(connection):
 
 
 def test_one_delivery_per_key(connection):
-    """A batch never holds two of a key; the better one goes first."""
+    """A batch never has two of a key; the one with the better priority is first."""
     second, first, other = add(connection), add(connection, priority=1), add(connection, "i2")
     assert claimed(connection) == ([first, other], False)
     assert second not in claimed(connection)[0]
@@ -123,7 +123,7 @@ def test_a_batch_has_a_limit(connection):
 
 
 def test_an_unclear_batch_comes_back_alone_under_its_id(connection):
-    """All its rows and nothing else, with the time of its first call, before newer rows of its rank."""
+    """It has all its rows and no other, the time of its first call, and precedes newer rows of the same priority."""
     ids = [add(connection, f"i{number}") for number in range(3)]
     for id_ in ids[:2]:
         change(connection, id_, batch="b1", batch_started_at=START - 5000, blocks_key=1)
@@ -133,7 +133,7 @@ def test_an_unclear_batch_comes_back_alone_under_its_id(connection):
 
 
 def test_an_unclear_batch_does_not_join_others(connection):
-    """What comes before it in rank goes without it."""
+    """Rows with a better priority are sent without it."""
     unclear = add(connection, "i1", batch="b1", blocks_key=1)
     urgent = add(connection, "i2", priority=1)
     assert claimed(connection) == ([urgent], False)
@@ -158,15 +158,15 @@ def test_rows_of_another_sink_with_the_same_batch_stay(connection):
 # --- batches of a state sink
 
 
-def test_the_newest_row_stands_for_its_interview(connection):
-    """The older ones go with it as superseded; each interview once."""
+def test_the_newest_row_represents_its_interview(connection):
+    """The older ones are settled with it as superseded. Each interview is sent once."""
     lease_of(connection)
     first, other, second, third = add(connection), add(connection, "i2"), add(connection), add(connection)
     assert claimed_states(connection) == [(third, [first, second]), (other, [])]
 
 
 def test_a_key_in_backoff_is_not_due(connection):
-    """New events of an interview whose row failed wait with it, and go together afterwards."""
+    """New events of an interview with a failed row wait, and are sent with it."""
     lease_of(connection)
     failed = add(connection, blocks_key=1, attempts=2, not_before=LATER)
     newer = add(connection)
@@ -176,7 +176,7 @@ def test_a_key_in_backoff_is_not_due(connection):
 
 
 def test_attempts_go_over_to_the_newer_row(connection):
-    """A row that supersedes a failed one is no first try, and its window is the failed one's."""
+    """A row that supersedes a failed one takes over its attempts and its retry window."""
     lease_of(connection)
     add(connection, blocks_key=1, attempts=3, since=START - 9000)
     add(connection, since=START)
@@ -185,7 +185,7 @@ def test_attempts_go_over_to_the_newer_row(connection):
 
 
 def test_a_call_asked_for_later_neither_supersedes_nor_is_superseded(connection):
-    """Its time has not come, so the events before and after it go without it."""
+    """It is not due yet, so earlier and later events are sent without it."""
     lease_of(connection)
     before = add(connection)
     asked = add(connection, event_seq=None, not_before=LATER)
@@ -197,7 +197,7 @@ def test_a_call_asked_for_later_neither_supersedes_nor_is_superseded(connection)
 
 
 def test_a_call_in_flight_marks_the_next_one(connection):
-    """After a crash the pool is the same, but something may have landed."""
+    """After a crash the rows are pending again, but some may have been sent."""
     lease = lease_of(connection)
     add(connection)
     found = claim_states(connection, leases.row(connection, "chat"), START, 10)
@@ -217,7 +217,7 @@ def test_nothing_pending_is_nothing_to_wait_for(connection):
 
 
 def test_the_next_look_is_at_the_first_due_row(connection):
-    """By time, or by the bucket it waits for, whichever is later."""
+    """It is the later of its own time and that of its bucket."""
     rate_limit.block(connection, "channel", 30, START)
     add(connection, "i1", not_before=LATER)
     assert claim.next_due(connection, "chat") == LATER
@@ -228,7 +228,7 @@ def test_the_next_look_is_at_the_first_due_row(connection):
 
 
 def test_a_held_back_row_is_no_reason_to_look(connection):
-    """Its time is that of the row that holds it: a lane that looked at once would look for ever."""
+    """Its time is that of the row that holds it back. Otherwise the lane would search without a pause."""
     add(connection, blocks_key=1, not_before=LATER)
     add(connection)
     assert due(connection) == []
@@ -237,7 +237,7 @@ def test_a_held_back_row_is_no_reason_to_look(connection):
 
 @pytest.mark.parametrize("blocks_key", [0, 1])
 def test_at_the_next_look_something_is_due(connection, blocks_key):
-    """The time that `next_due` tells is one at which `due` finds a row."""
+    """At the time that `next_due` returns, `due` finds a row."""
     rate_limit.block(connection, "channel", 45, START)
     add(connection, "i1", blocks_key=blocks_key, not_before=LATER)
     add(connection, "i1", bucket="channel")
@@ -251,7 +251,7 @@ def test_at_the_next_look_something_is_due(connection, blocks_key):
 
 
 def test_counting_ends_at_the_limit(connection):
-    """Enough to know whether a burst has begun."""
+    """This is enough to detect a burst."""
     for number in range(5):
         add(connection, f"i{number}")
     assert claim.count_due(connection, "chat", START, 3) == 3
@@ -259,7 +259,7 @@ def test_counting_ends_at_the_limit(connection):
 
 
 def test_what_is_not_due_yet_is_no_burst(connection):
-    """Rows in backoff do not make the lane wait for company."""
+    """Rows in backoff do not make the lane wait for further rows."""
     add(connection, not_before=LATER)
     assert claim.count_due(connection, "chat", START, 10) == 0
 
@@ -268,7 +268,7 @@ def test_what_is_not_due_yet_is_no_burst(connection):
 
 
 def test_marking_stores_the_batch_before_the_call(connection):
-    """Batch id, its time, in flight; what they waited for is forgotten."""
+    """The rows have the batch's id and time and are in flight; their bucket is removed."""
     lease = lease_of(connection)
     ids = [add(connection, f"i{number}", bucket="channel") for number in range(2)]
     found = claim_messages(connection, "chat", START, 10)
@@ -290,7 +290,7 @@ def test_marking_again_is_harmless(connection):
 
 @pytest.mark.parametrize("changed", [{"state": DELIVERED}, {"state": DEAD}, {"batch": "another"}])
 def test_a_row_that_was_changed_meanwhile_is_not_called(connection, changed):
-    """Between look and mark somebody else settled it or took it: claim again."""
+    """Another process settled or claimed it after the search, so the claim is repeated."""
     lease = lease_of(connection)
     id_ = add(connection)
     found = claim_messages(connection, "chat", START, 10)
@@ -301,7 +301,7 @@ def test_a_row_that_was_changed_meanwhile_is_not_called(connection, changed):
 
 @pytest.mark.parametrize("state_sink", [False, True])
 def test_marking_needs_the_lease(connection, state_sink):
-    """Whoever lost the lease marks nothing."""
+    """A process without the lease marks nothing."""
     lost = lease_of(connection)
     id_ = add(connection)
     found = claim_messages(connection, "chat", START, 10)

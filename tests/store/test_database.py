@@ -1,4 +1,4 @@
-"""Opening a store: its file, its pragmas, its schema's version, the store as the service sees it."""
+"""Opening an SQLite store: its file, its pragmas, the version of its schema, its jobs and queries."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_writer_is_durable(path):
 
 
 def test_a_reader_cannot_write(path):
-    """Whoever looks can do no harm."""
+    """A connection for queries refuses writes."""
     with (
         closing(database.connect(path, read_only=True)) as connection,
         pytest.raises(sqlite3.OperationalError, match="readonly"),
@@ -56,22 +56,22 @@ def test_a_reader_cannot_write(path):
         connection.execute("DELETE FROM meta")
 
 
-def test_an_error_is_told_with_what_to_do(path):
-    """In the driver's words, of which a user alone makes little."""
+def test_an_error_is_reported_with_its_fix(path):
+    """The driver's message is kept, with what the operator can do."""
     with closing(database.connect(path, read_only=True)) as connection, pytest.raises(sqlite3.Error) as caught:
         connection.execute("DELETE FROM meta")
     words = database.safe_message(caught.value)
     assert words.startswith("attempt to write a readonly database (the file and its folder must both be writable by")
 
 
-def test_an_error_that_is_not_the_drivers_is_told_by_its_type():
+def test_an_error_that_is_not_the_drivers_is_reported_by_its_type():
     """Its text may hold values."""
     assert database.safe_message(ValueError("Jane Doe")) == "ValueError"
 
 
 @pytest.mark.parametrize("read_only", [True, False])
 def test_opening_makes_no_file(tmp_path, read_only):
-    """Commands that look never make a store."""
+    """Commands that only read do not create a store."""
     missing = tmp_path / "missing.db"
     with pytest.raises(StoreUnavailable, match=rf"{tmp_path}/missing\.db cannot be opened: .*\[store\] url"):
         database.connect(missing, read_only=read_only)
@@ -114,7 +114,7 @@ def test_a_view_of_a_connection_leaves_its_transaction_alone(path):
 
 
 def test_an_error_shows_no_values(path):
-    """What goes wrong with a person's data does not tell it."""
+    """The message of a failed statement does not contain its parameters."""
     with closing(database.connect(path)) as raw:
         view = database.through_sqlalchemy(raw)
         with pytest.raises(DBAPIError) as caught:
@@ -140,7 +140,7 @@ def test_a_wrong_statement_is_no_trouble_of_the_store(path, sql):
 
 
 def test_a_lock_makes_the_store_unavailable(path):
-    """Also through SQLAlchemy, whose error stands around the driver's."""
+    """Also by SQLAlchemy, whose exception wraps the driver's."""
     with closing(database.connect(path)) as raw, database.through_sqlalchemy(raw) as connection, locked(path):
         with pytest.raises(sqlite3.OperationalError) as plain:
             raw.execute("BEGIN IMMEDIATE")
@@ -151,7 +151,7 @@ def test_a_lock_makes_the_store_unavailable(path):
 
 
 def test_other_errors_are_neither():
-    """A mistake of ours is told as such."""
+    """An error in our code is raised as it is."""
     for error in (ValueError("x"), StatementError("x", None, None, ValueError("y"))):
         assert not is_unavailable(error)
 
@@ -170,7 +170,7 @@ def test_the_revision_of_a_store(path, tmp_path):
 
 
 def test_a_database_of_something_else_is_refused(tmp_path):
-    """We do not make our tables beside somebody's own."""
+    """The tables are not created beside those of another program."""
     path = tmp_path / "accounts.db"
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE accounts (id)")
@@ -179,7 +179,7 @@ def test_a_database_of_something_else_is_refused(tmp_path):
 
 
 def test_a_damaged_store_is_not_taken_for_an_empty_one(path):
-    """A file that cannot be read is told, never made anew."""
+    """An unreadable file is reported, and not created again."""
     damaged = bytearray(path.read_bytes())
     damaged[100:4096] = b"\xff" * 3996
     path.write_bytes(damaged)
@@ -192,7 +192,7 @@ def test_a_damaged_store_is_not_taken_for_an_empty_one(path):
     [(None, "connector serve"), ("0000", "brings the store up to date"), ("9999", "newest connector")],
 )
 def test_another_schema_is_refused_with_what_to_do(found, says):
-    """Empty, older, newer: each has its own way out."""
+    """The fix differs for an empty, an older and a newer schema."""
     with pytest.raises(SchemaMismatch, match=says):
         database.require_current(found)
 
@@ -207,7 +207,7 @@ def test_this_versions_schema_is_accepted():
 
 
 def test_a_copy_holds_everything_and_is_the_owners(path):
-    """What stands in the log only is copied too; others may not read it."""
+    """Content that is only in the log is copied too. Other users cannot read the copy."""
     with closing(database.connect(path)) as connection:
         connection.execute("INSERT INTO meta VALUES ('k', 'v')")
         copy = database.backup(path, "0000", "0001")
@@ -226,21 +226,21 @@ def test_a_copy_replaces_an_earlier_one(path):
 
 
 def test_a_copy_that_cannot_be_made_stops_the_upgrade(path):
-    """Better no new version than no way back; half a copy is not left behind."""
+    """Without a copy there would be no way back. An incomplete copy is removed."""
     (path.parent / "store.db.before-0002-from-0001").mkdir()
     with pytest.raises(StoreUnavailable, match="could not be copied"):
         database.backup(path, "0001", "0002")
 
 
 def test_a_new_file_is_its_owners(tmp_path):
-    """Its folders are made, and nobody else may read it from the first byte on."""
+    """Its folders are created. Other users can never read it."""
     path = tmp_path / "data" / "deep" / "store.db"
     database.make_empty(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path):
-    """With the setting to look at."""
+def test_a_folder_that_cannot_be_made_is_reported(tmp_path):
+    """The message names the setting to check."""
     (tmp_path / "data").touch()
     with pytest.raises(StoreUnavailable, match=r"cannot be made.*\[store\] url"):
         database.make_empty(tmp_path / "data" / "store.db")
@@ -256,8 +256,8 @@ async def test_what_was_answered_is_seen_by_both_readers(store):
         assert await look(lambda c: c.exec_driver_sql("SELECT seq FROM event").scalars().all()) == [answer.seq]
 
 
-async def test_one_look_is_one_moment(store):
-    """Whatever is committed between two statements of a query, the query does not see it."""
+async def test_a_query_reads_one_snapshot(store):
+    """A query does not see what is committed between two of its statements."""
     begun, written = threading.Event(), threading.Event()
 
     def query(connection):
@@ -275,15 +275,15 @@ async def test_one_look_is_one_moment(store):
     assert await store.query(lambda c: c.exec_driver_sql("SELECT count(*) FROM event").scalar_one()) == 1
 
 
-async def test_a_query_that_fails_leaves_the_reader_usable(store):
-    """A mistake is told as it is, and the next look works."""
+async def test_a_failed_query_leaves_the_reader_usable(store):
+    """The error is raised as it is, and the next query works."""
     with pytest.raises(DBAPIError, match="no such table"):
         await store.read(lambda c: c.exec_driver_sql("SELECT * FROM strangers"))
     assert await store.read(lambda c: c.execute(select(meta.c.key)).scalars().all()) != []
 
 
-async def test_a_reader_tells_trouble(path):
-    """A file that was damaged under a running service is no mistake of the query."""
+async def test_a_reader_reports_a_damaged_file(path):
+    """A file that is damaged while the service runs is not an error of the query."""
     reader = Reader(path, "look")
     path.write_bytes(b"\xff" * path.stat().st_size)
     with pytest.raises(StoreUnavailable, match="cannot be read"):
@@ -292,13 +292,13 @@ async def test_a_reader_tells_trouble(path):
 
 
 async def test_a_probe_writes(store, path):
-    """Readiness is a real write."""
+    """The readiness probe makes a real write."""
     await store.probe(START)
     assert rows(path, "SELECT value FROM meta WHERE key = 'written'") == [(str(START),)]
 
 
 async def test_a_store_keeps_its_name(path):
-    """Ids of deliveries stay unique in the world, over restarts and between stores."""
+    """So ids of deliveries are unique, also after a restart and between stores."""
     names = []
     for file in (path, path, make_store_file(path.with_name("other.db"))):
         store = SqliteStore(file, routing_table(chat=False), lambda plan: None, intake=10)
@@ -323,7 +323,7 @@ async def test_a_closed_store_is_one_file(path):
 
 
 async def test_another_schema_is_not_opened(path):
-    """And the file is let go."""
+    """The file is closed."""
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
         connection.commit()

@@ -1,4 +1,4 @@
-"""What differs between the databases does the same on each."""
+"""The functions that differ between the databases have the same result on each."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_among_takes_any_text(connection, hostile):
 
 
 def test_upsert_replaces_and_insert_new_does_not(connection):
-    """Both add what is not there, the one tells how many that were; neither minds an empty list."""
+    """Both add missing rows. `insert_new` returns their number. Both accept an empty list."""
     upsert(connection, meta, [{"key": "a", "value": "1"}], ["key"])
     upsert(connection, meta, [{"key": "a", "value": "2"}, {"key": "b", "value": "2"}], ["key"])
     rows = [{"key": "b", "value": "3"}, {"key": "c", "value": "3"}]
@@ -48,8 +48,8 @@ def test_upsert_replaces_and_insert_new_does_not(connection):
     assert entries(connection) == {"a": "2", "b": "2", "c": "3"}
 
 
-def test_insert_new_tells_how_many_were_new(connection):
-    """Who replays an event asks whether a receiver was faster."""
+def test_insert_new_returns_the_number_of_new_rows(connection):
+    """A replay needs it to know whether a receiver was faster."""
     one, two = {"key": "a", "value": "1"}, {"key": "b", "value": "2"}
     counts = [insert_new(connection, meta, rows, ["key"]) for rows in ([one], [one], [one, two], [])]
     assert counts == [1, 0, 1, 0]

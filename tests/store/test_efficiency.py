@@ -31,7 +31,7 @@ def ready(sqlite_connection):
 
 @pytest.mark.parametrize("operation", operations.HOT, ids=lambda one: one.__name__)
 def test_hot_statements_scan_no_table(ready, operation):
-    """Every step goes by an index; small tables (sinks, buckets) may be read as a whole."""
+    """Every step uses an index; small tables (sinks, buckets) may be read as a whole."""
     with explained(ready) as steps:
         operation(ready)
     assert steps
@@ -52,7 +52,7 @@ def test_hot_statements_scan_no_table(ready, operation):
     ],
 )
 def test_claims_use_the_partial_indexes(ready, query, index):
-    """What is done, which is nearly everything, is not even looked at."""
+    """Settled rows, which are nearly all, are not read."""
     with explained(ready) as steps:
         query(ready)
     assert any(index in step for step in steps), steps
@@ -60,7 +60,7 @@ def test_claims_use_the_partial_indexes(ready, query, index):
 
 @pytest.mark.parametrize("search", [claim.due, claim.due_topics])
 def test_asking_what_holds_a_key_back_does_not_read_the_key(ready, search):
-    """A thousand waiting events of one interview are a thousand short questions, not a million rows."""
+    """A thousand pending events of one interview need a thousand short reads, not a million rows."""
     with explained(ready) as steps:
         search(ready, "chat", START, 10)
     assert any("ix_delivery_key (key=? AND sink=? AND blocks_key=?)" in step for step in steps)
@@ -75,7 +75,7 @@ def test_due_rows_come_in_the_order_of_the_index(ready):
 
 @pytest.mark.parametrize("look", [sinks, health])
 def test_counting_reads_partial_indexes_only(ready, look):
-    """What is asked every few seconds does not read the rows of events, interviews and deliveries."""
+    """Counts that are needed every few seconds do not read the rows of events, interviews and deliveries."""
     with explained(ready) as steps:
         look(ready, START, None)
     read = [step for step in scans(steps) if step.split()[1] in TABLES]

@@ -1,4 +1,4 @@
-"""What an erase leaves in the store, on both databases."""
+"""What is left in the store after an erase, on both databases."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def called_with(connection, **columns):
 
 
 def test_only_the_call_that_erases_gets_the_interview(known):
-    """A later call, such as a repair, would show it again."""
+    """A later call, such as a repair, would write it again."""
     assert called_with(known, purpose="rewrite").candidate_name == "Ada Erasable"
     erase.erase(known, "i1", [], START)
     found = called_with(known, purpose=ERASE)

@@ -1,4 +1,4 @@
-"""Whatever a signed body holds, either database takes it."""
+"""Both databases accept any signed body."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The statements of a group, on both databases: what is in which column, and by which index it is found."""
+"""The statements of a group on both databases: the content of each column, and the index of each read."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def rows(connection, sql):
 
 
 def test_an_event_is_stored_as_it_came(connection):
-    """The raw bytes, the identity and what was read from them stand in one row."""
+    """One row has the raw bytes, the identity and the parsed fields."""
     sent = body(FINISH, "i1", extra="größe")
     ingest(connection, arrival(sent, START + 5))
     reading = read(sent, START + 5)
@@ -45,7 +45,7 @@ def test_an_event_is_stored_as_it_came(connection):
     ],
 )
 def test_what_is_not_understood_is_kept_and_goes_nowhere(connection, sent, kind, reason):
-    """StoredInterview with its reason, neither merged nor routed."""
+    """It is stored with its reason, and neither merged nor routed."""
     plan = ingest(connection, arrival(sent))
     assert rows(connection, f"SELECT kind, reason, body FROM {WITH_BODY}") == [(kind, reason, sent)]
     assert rows(connection, "SELECT count(*) FROM interview") == [(0,)]
@@ -79,7 +79,7 @@ def test_an_interview_is_one_row(connection):
 
 
 def test_a_delivery_begins_untried(connection):
-    """Its retry window runs from receipt; nothing holds it back."""
+    """Its retry window starts at receipt; nothing holds it back."""
     ingest(connection, arrival(body(), START + 7), of=routing_table(chat=False, priority={FINISH: 3}))
     columns = "sink, key, interview_id, event_seq, priority, since, state, attempts, not_before, blocks_key, batch"
     assert rows(connection, f"SELECT {columns} FROM delivery") == [
@@ -127,7 +127,7 @@ def test_a_group_is_looked_up_by_index(connection):
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 31, 32, 33, 63, 64, 100])
 def test_a_group_of_any_size_is_stored_whole_and_in_order(connection, count):
-    """Each event with its own body, each delivery with its own event, however they were put together."""
+    """Each event has its own body and each delivery its own event, however large the group is."""
     ids = [f"i{number:03}" for number in range(count)]
     sent = [body(interview=id_) for id_ in ids]
     of = routing_table(chat=False, sheet=True)

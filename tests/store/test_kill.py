@@ -1,4 +1,4 @@
-"""Killed in the middle of its work, the store holds everything that was acknowledged."""
+"""A store that is killed while it writes has everything that was acknowledged."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 async def acknowledged_until_killed(path, begin):
-    """What a process acknowledged before a kill -9 that reached it while it was writing."""
+    """The events that a process acknowledged before a kill -9 while it was writing."""
     child = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -25,11 +25,11 @@ async def acknowledged_until_killed(path, begin):
         stdout=asyncio.subprocess.PIPE,
         limit=2**24,
     )
-    told = [await child.stdout.readline() for _ in range(500)]
+    acknowledged = [await child.stdout.readline() for _ in range(500)]
     child.kill()
     rest, _ = await child.communicate()
     # a line cut by the kill may be no whole identity
-    return {line.decode().strip() for line in [*told, *rest.splitlines(keepends=True)] if line.endswith(b"\n")}
+    return {line.decode().strip() for line in [*acknowledged, *rest.splitlines(keepends=True)] if line.endswith(b"\n")}
 
 
 async def test_every_acknowledged_event_survives_a_kill(path):

@@ -24,7 +24,7 @@ def registered(connection):
 
 
 def test_registering_twice_keeps_what_is_known(registered):
-    """A restart forgets no pause."""
+    """A restart keeps a pause."""
     leases.pause(registered, "chat", Pause("person", "holidays"))
     leases.register(registered, {"chat": "slack", "new": "console"})
     assert [(row.name, row.paused) for row in leases.rows(registered)] == [
@@ -40,7 +40,7 @@ def test_a_new_sink_was_never_filled(registered):
 
 
 def test_a_lease_keeps_others_away_until_it_ends(registered):
-    """Another owner gets it after its time, with a higher fence."""
+    """Another owner gets it after its end, with a higher fence."""
     mine = leases.acquire(registered, "chat", "me", START)
     assert mine.until == START + LENGTH
     assert leases.acquire(registered, "chat", "other", START + LENGTH) is None
@@ -49,7 +49,7 @@ def test_a_lease_keeps_others_away_until_it_ends(registered):
 
 
 def test_renewing_keeps_the_fence(registered):
-    """The same owner goes on under the same number."""
+    """The same owner keeps its number."""
     first = leases.acquire(registered, "chat", "me", START)
     second = leases.acquire(registered, "chat", "me", START + 1000)
     assert (second.fence, second.until) == (first.fence, first.until + 1000)
@@ -78,7 +78,7 @@ def test_a_released_lease_is_free(registered):
 
 
 def test_releasing_what_went_to_another_does_nothing(registered):
-    """A late goodbye ends nobody else's lease."""
+    """A late release does not end the lease of another owner."""
     mine = leases.acquire(registered, "chat", "me", START)
     theirs = leases.acquire(registered, "chat", "other", START, by_force=True)
     leases.release(registered, mine)
@@ -86,8 +86,8 @@ def test_releasing_what_went_to_another_does_nothing(registered):
     assert leases.row(registered, "chat").lease_owner == "other"
 
 
-def test_an_expired_lease_stands_until_somebody_takes_it(registered):
-    """The fence decides, not the clock: nobody else wrote meanwhile."""
+def test_an_expired_lease_is_valid_until_another_process_takes_it(registered):
+    """The fence decides, not the clock, because no other process wrote since."""
     mine = leases.acquire(registered, "chat", "me", START)
     leases.require(registered, mine)
     leases.acquire(registered, "chat", "other", START + LENGTH + 1)
@@ -111,8 +111,8 @@ steps = st.lists(
 @pytest.mark.parametrize("empty", KINDS.values(), ids=KINDS)
 @settings(max_examples=40, deadline=None)
 @given(taken=steps)
-def test_at_most_one_lease_stands(empty, taken):
-    """Whatever the owners do, of all leases ever given only the newest passes the fence, and fences never fall."""
+def test_at_most_one_lease_is_valid(empty, taken):
+    """Of all leases ever given only the newest one is valid, whatever the owners do. Fences never decrease."""
     with empty() as connection:
         leases.register(connection, {"chat": "slack"})
         now, given_out = START, []
@@ -124,13 +124,14 @@ def test_at_most_one_lease_stands(empty, taken):
                 if gives_back:
                     leases.release(connection, lease)
             assert (
-                sum(stands(connection, one) for one in {(one.owner, one.fence): one for one in given_out}.values()) <= 1
+                sum(is_valid(connection, one) for one in {(one.owner, one.fence): one for one in given_out}.values())
+                <= 1
             )
         fences = [lease.fence for lease in given_out]
         assert fences == sorted(fences)
 
 
-def stands(connection, lease):
+def is_valid(connection, lease):
     try:
         leases.require(connection, lease)
     except LeaseLost:
@@ -152,7 +153,7 @@ def stands(connection, lease):
     ],
 )
 def test_a_persons_pause_is_not_replaced(registered, first, second, kind):
-    """What a sink finds about itself never unpauses what a person paused."""
+    """A result of the sink does not end the pause of an operator."""
     leases.pause(registered, "chat", Pause(first, "first"))
     leases.pause(registered, "chat", Pause(second, "second"))
     assert leases.row(registered, "chat").paused == kind
@@ -169,7 +170,7 @@ def test_resume_clears_everything(registered):
 
 
 def test_a_start_probes_broken_sinks_at_once(registered):
-    """The configuration may have been mended; what a person paused stays."""
+    """The configuration may have been corrected. A pause of an operator stays."""
     leases.pause(registered, "chat", Pause("broken", "no access", "share it", START + 300_000))
     leases.pause(registered, "sheet", Pause("person", "holidays"))
     leases.probe_all(registered, ["chat", "sheet"])

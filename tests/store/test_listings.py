@@ -104,19 +104,19 @@ def on_postgres(_):
 
 @pytest.fixture(scope="module", params=[on_sqlite, on_postgres], ids=["sqlite", "postgresql"])
 def full(request, tmp_path_factory):
-    """A store as large as a year of a busy customer."""
+    """A store with the events of a large customer in one year."""
     with request.param(tmp_path_factory.mktemp("full")) as connection:
         yield connection
 
 
 @contextmanager
-def judged(connection):
-    """Collects what the statements within would read or sort in full."""
+def full_scans(connection):
+    """Collects what the statements in the block would read or sort as a whole."""
     faults = []
     is_sqlite = connection.dialect.name == "sqlite"
     raw = connection.connection.driver_connection
 
-    def judge(*seen):
+    def explain(*seen):
         statement, parameters = seen[2:4]
         if not statement.lstrip().upper().startswith(("SELECT", "WITH")):
             return
@@ -126,11 +126,11 @@ def judged(connection):
             [(plan,)] = raw.execute(f"EXPLAIN (FORMAT JSON) {statement}", parameters).fetchall()
             faults.extend(postgres_faults(plan if isinstance(plan, list) else json.loads(plan)))
 
-    sqlalchemy_event.listen(connection.engine, "before_cursor_execute", judge)
+    sqlalchemy_event.listen(connection.engine, "before_cursor_execute", explain)
     try:
         yield faults
     finally:
-        sqlalchemy_event.remove(connection.engine, "before_cursor_execute", judge)
+        sqlalchemy_event.remove(connection.engine, "before_cursor_execute", explain)
 
 
 def sqlite_faults(steps):
@@ -177,7 +177,7 @@ STEPS_MAX = 1_000_000
 
 
 def pairs(filters):
-    """Two filters at once, unless both choose the same."""
+    """Two filters together, unless both select the same."""
     for one, other in itertools.combinations(filters, 2):
         if not one.keys() & other.keys():
             yield one | other
@@ -185,7 +185,7 @@ def pairs(filters):
 
 @contextmanager
 def counted(connection):
-    """Counts what the statements within read."""
+    """Counts the rows that the statements in the block read."""
     raw = connection.connection.driver_connection
     read = [0]
 
@@ -276,7 +276,7 @@ FILTERS = {
 @pytest.mark.parametrize("name", FILTERS)
 def test_no_page_reads_or_sorts_a_whole_table(full, name):
     for filter_ in FILTERS[name]:
-        with judged(full) as faults:
+        with full_scans(full) as faults:
             rows = LISTINGS[name](full, ListingFilter(**filter_), 51)
             for row in rows[-1:]:
                 LISTINGS[name](full, ListingFilter(**filter_, after=place_of(row)), 51)
@@ -301,7 +301,7 @@ def test_pages_follow_each_other_without_gap_or_repeat(full, name, expected):
 
 
 def test_the_status_reads_no_large_table(full):
-    with judged(full) as faults:
+    with full_scans(full) as faults:
         health(full, START, ["sheet", "rare"])
         rollup.series(full, START, START + 1)
     assert faults == []

@@ -1,4 +1,4 @@
-"""The schema that migrations make, and how a store comes to it."""
+"""The schema that migrations make, and the upgrade of a store to it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def migrated(tmp_path):
 
 @pytest.fixture
 def newer(tmp_path):
-    """A folder of migrations as a later version will have it: one more; `then` is its last statement."""
+    """A folder of migrations with one more, as a later version has it. `then` is its last statement."""
 
     def make(then="pass"):
         folder = tmp_path / "migrations"
@@ -86,7 +86,7 @@ def test_migrations_make_the_same_as_the_tables_themselves(migrated, tmp_path):
 
 
 def test_constraints_are_the_same(migrated, tmp_path):
-    """What a row may hold and refer to."""
+    """The constraints on values and references are the same."""
     found = []
     for path in (migrated, make_store_file(tmp_path / "made.db")):
         engine = create_engine(f"sqlite:///{path}")
@@ -114,7 +114,7 @@ def test_constraints_are_the_same(migrated, tmp_path):
 
 
 def test_columns_have_the_same_defaults(migrated, tmp_path):
-    """What the receiver leaves out is filled in by the database."""
+    """The database fills in the columns that the receiver leaves out."""
     made = make_store_file(tmp_path / "made.db")
     found = []
     for path in (migrated, made):
@@ -146,7 +146,7 @@ def test_migrating_twice_is_harmless(migrated):
 
 
 def test_a_migration_is_applied_whole_or_not_at_all(migrated, newer):
-    """One that fails in its middle leaves the store as it was, and works once it is mended."""
+    """A migration that fails leaves the store as it was, and works after its correction."""
     before = schema_of(migrated)
     with pytest.raises(DBAPIError, match="no such table"):
         migrate(f"sqlite:///{migrated}", newer('op.execute("INSERT INTO strangers VALUES (1)")'))
@@ -168,7 +168,7 @@ def test_a_first_migration_that_was_interrupted_begins_again(tmp_path):
 
 
 async def test_a_new_store_is_made(tmp_path):
-    """With its folder, for its owner alone; there is nothing to copy."""
+    """Its folder is created, and only its owner can read it. Nothing is copied."""
     path = tmp_path / "data" / "connector.db"
     assert await prepare_sqlite(path) is None
     assert database.revision_of(path) == REVISION
@@ -177,7 +177,7 @@ async def test_a_new_store_is_made(tmp_path):
 
 
 async def test_a_current_store_is_left_alone(path):
-    """No child process, no copy, no byte changed."""
+    """It starts no child process, makes no copy and changes no byte."""
     before = path.read_bytes()
     assert await prepare_sqlite(path, scripts=path.parent / "no such folder") is None
     assert path.read_bytes() == before
@@ -195,8 +195,8 @@ async def test_an_older_store_is_copied_and_brought_up_to_date(migrated, newer):
     assert rows(migrated, "SELECT * FROM seen") == []
 
 
-async def test_a_failed_upgrade_is_told_in_a_line(migrated, newer):
-    """With the database's words and no traceback; the store and its copy are as before."""
+async def test_a_failed_upgrade_is_reported_in_one_line(migrated, newer):
+    """The line has the message of the database and no traceback. The store and its copy do not change."""
     with pytest.raises(
         StoreUnavailable, match=r"could not be brought up to date: .*no such table: strangers"
     ) as caught:
@@ -215,7 +215,7 @@ async def test_a_store_of_a_newer_version_is_refused(migrated):
     assert [file.name for file in migrated.parent.iterdir()] == ["store.db"]
 
 
-async def test_an_unknown_revision_is_told(migrated, newer):
+async def test_an_unknown_revision_is_reported(migrated, newer):
     """A store between two versions that no migration leads from."""
     with closing(sqlite3.connect(migrated)) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '0000'")
@@ -224,8 +224,8 @@ async def test_an_unknown_revision_is_told(migrated, newer):
         await migrate_in_child(f"sqlite:///{migrated}")
 
 
-async def test_a_child_that_cannot_be_started_is_told(tmp_path, monkeypatch):
-    """By what is wrong and what to look at, as any other trouble with the store."""
+async def test_a_child_process_that_cannot_be_started_is_reported(tmp_path, monkeypatch):
+    """The message has the reason and what to check, like any other failure of the store."""
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with pytest.raises(
         StoreUnavailable, match=r"No such file or directory\); check that /nowhere/python can be executed"
@@ -234,7 +234,7 @@ async def test_a_child_that_cannot_be_started_is_told(tmp_path, monkeypatch):
 
 
 async def test_what_is_no_database_is_left_alone(tmp_path):
-    """A wrong path in the configuration costs nobody a file."""
+    """A wrong path in the configuration does not destroy a file."""
     path = tmp_path / "letter.txt"
     path.write_text("Dear Sir or Madam " * 100)
     before = path.read_bytes()
@@ -244,7 +244,7 @@ async def test_what_is_no_database_is_left_alone(tmp_path):
 
 
 async def test_any_file_name_can_be_migrated(tmp_path):
-    """The path reaches the child process as it is."""
+    """The child process gets the path unchanged."""
     path = tmp_path / "a größe%41#1?.db"
     await prepare_sqlite(path)
     assert [file.name for file in tmp_path.iterdir()] == [path.name]

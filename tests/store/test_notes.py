@@ -1,4 +1,4 @@
-"""What sinks remember about their destinations."""
+"""The notes of sinks about their destinations."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def sinks(connection):
 @settings(max_examples=40, deadline=None)
 @given(writes=st.lists(written, max_size=4))
 def test_notes_come_back_as_written(empty, writes):
-    """A store of notes is a dictionary: the last value of a key counts, `None` takes it away."""
+    """Notes are a dictionary: the last value of a key counts, and `None` deletes it."""
     with empty() as connection:
         leases.register(connection, {"chat": "slack"})
         expected = {}
@@ -59,7 +59,7 @@ def test_notes_belong_to_a_sink_and_a_destination(sinks, other):
 
 
 def test_only_the_notes_asked_for(sinks):
-    """No keys, no notes; unknown keys are left out."""
+    """Without keys there are no notes; unknown keys are left out."""
     notes.write(sinks, "chat", "place", {"a": {"x": 1}, "b": {"x": 2}})
     assert notes.read(sinks, "chat", "place", []) == {}
     assert notes.read(sinks, "chat", "place", ["b", "c"]) == {"b": {"x": 2}}

@@ -1,4 +1,4 @@
-"""The outbox under everything that can happen: arrivals, calls, every outcome, crashes, late workers."""
+"""The outbox in any order of arrivals, calls, outcomes, crashes and late workers."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Outbox(RuleBasedStateMachine):
         self.lost: list[tuple[str, Call]] = []
         self.unclear: dict[int, str] = {}
         self.done: dict[int, int] = {}
-        self.told = dict.fromkeys(SINKS, 0)
+        self.delivered = dict.fromkeys(SINKS, 0)
         leases.register(self.connection, dict.fromkeys(SINKS, "any"))
         self.leases = {name: self.acquired(name) for name in SINKS}
 
@@ -117,7 +117,7 @@ class Outbox(RuleBasedStateMachine):
 
     @rule(name=sinks, results=outcomes, again=asked)
     def answer(self, name, results, again):
-        """A call, if none is in flight, and what the sink says: an outcome per delivery, and calls that it asks for."""
+        """A call, if none is in flight, and the sink's result: an outcome per delivery, and follow-ups."""
         self.call(name)
         if name in self.calls:
             later = [FollowUp("edit", timedelta(seconds=each), interview=key) for key, each in again.items()]
@@ -146,8 +146,8 @@ class Outbox(RuleBasedStateMachine):
 
     @precondition(lambda self: self.lost)
     @rule(results=outcomes)
-    def come_late(self, results):
-        """A worker that lost its lease settles after all: nothing of it is written."""
+    def settle_without_lease(self, results):
+        """A worker that lost its lease settles: nothing is written."""
         name, call = self.lost.pop()
         before = self.rows()
         answer = Result(results[: len(call.claim.works)])
@@ -174,12 +174,12 @@ class Outbox(RuleBasedStateMachine):
         self.done |= {id_: DELIVERED for id_, _ in settlement.delivered}
         self.done |= {id_: DEAD for id_, _ in settlement.dead}
         self.done |= dict.fromkeys(settlement.superseded, SUPERSEDED)
-        self.told[name] += len(settlement.delivered)
+        self.delivered[name] += len(settlement.delivered)
         if name == "chat":
             self.remember_unclear(call.claim, answer)
 
     def remember_unclear(self, claimed, answer):
-        """What may have been sent stays so until it is settled for good."""
+        """An unclear delivery stays unclear until it is settled."""
         if isinstance(answer, RateLimited | SinkBroken):
             return
         failed = [RetryLater("", unclear=True)] * len(claimed.works)
@@ -220,7 +220,7 @@ class Outbox(RuleBasedStateMachine):
                     assert not is_earlier or other.bucket is not None
 
     def drain(self):
-        """Whatever happened, a sink that works from now on gets everything that is pending, in finite time."""
+        """A sink that works from now on gets everything that is pending, in finite time."""
         for name in list(self.calls):
             self.settle(name, SinkBroken("stopped", ""))
         for name in SINKS:
@@ -250,8 +250,8 @@ class Outbox(RuleBasedStateMachine):
     # --- what always holds
 
     @invariant()
-    def nothing_is_lost(self):
-        """Every event has its row for every sink, and what was settled stays as it was settled."""
+    def every_event_has_its_rows(self):
+        """Every event has a row for every sink, and settled rows do not change."""
         rows = self.rows()
         assert sorted((row.event_seq, row.sink) for row in rows.values() if row.event_seq is not None) == [
             (seq, name) for seq in range(1, self.seq + 1) for name in SINKS
@@ -260,14 +260,16 @@ class Outbox(RuleBasedStateMachine):
 
     @invariant()
     def one_row_of_a_key_holds_the_others(self):
-        """Never are two deliveries of a sink and key in flight, failed or unclear."""
+        """At most one delivery of a sink and key is in flight, failed or unclear."""
         held = select(func.count()).where(delivery.c.state == PENDING, delivery.c.blocks_key == 1)
         counts = self.connection.execute(held.group_by(delivery.c.sink, delivery.c.purpose, delivery.c.key)).scalars()
         assert max(counts, default=0) <= 1
 
     @invariant()
-    def looking_again_is_worth_it(self):
-        """There is something to claim exactly when the next look is due: a lane neither sleeps over work nor spins."""
+    def next_due_agrees_with_claims(self):
+        """A delivery can be claimed exactly when the next one is due, so a lane neither misses work nor searches
+        without a pause.
+        """
         for name in SINKS:
             if name not in self.calls:
                 at = claim.next_due(self.connection, name)
@@ -285,8 +287,8 @@ class Outbox(RuleBasedStateMachine):
 
     @invariant()
     def deliveries_are_counted(self):
-        """Each success once."""
-        assert dict(self.connection.execute(select(sink.c.name, sink.c.delivered)).all()) == self.told
+        """Each success is counted once."""
+        assert dict(self.connection.execute(select(sink.c.name, sink.c.delivered)).all()) == self.delivered
 
 
 class OutboxOnPostgres(Outbox):
@@ -296,7 +298,7 @@ class OutboxOnPostgres(Outbox):
 
 
 class LongOutbox(Outbox):
-    """The same for longer: rare meetings of a lost answer, a retry and a token that is not there."""
+    """The same with more steps, for rare combinations of a lost answer, a retry and a missing token."""
 
 
 Outbox.TestCase.settings = settings(max_examples=12, stateful_step_count=18, deadline=None)

@@ -1,4 +1,4 @@
-"""An event is parsed once: what is stored beside the raw body is enough for every later step."""
+"""An event is parsed once: the fields stored beside the raw body are enough for every later step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one group of events does: the same whatever the grouping, and as the routes say."""
+"""The plan of one group of events: independent of the grouping, and by the routes."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Fake:
 
 
 def run(arrivals, cuts, of):
-    """Applies the arrivals, a new group at each cut."""
+    """Applies the arrivals, with a new group at each cut."""
     fake = Fake(of)
     places = [0, *sorted({min(cut, len(arrivals)) for cut in cuts}), len(arrivals)]
     for begin, end in pairwise(places):
@@ -154,7 +154,7 @@ def test_the_order_does_not_matter(bodies, places, randomness):
 @settings(max_examples=60, deadline=None)
 @given(st.lists(event_bodies, min_size=1, max_size=8))
 def test_the_row_is_the_merge_of_its_events(bodies):
-    """What is stored is what the merging rules make of the events, no more."""
+    """The stored row is exactly the result of the merging rules."""
     fake = run([arrival(raw) for raw in bodies], [3], all_kinds())
     for id_, row in fake.interviews.items():
         state = None
@@ -168,7 +168,7 @@ def test_the_row_is_the_merge_of_its_events(bodies):
 
 
 def test_repeats_inside_a_group_and_across_groups():
-    """The first of an identity is stored, the others are told its number."""
+    """The first of an identity is stored, and the others are answered with its number."""
     fake = Fake(routing_table(chat=False))
     fake.group([arrival(), arrival(), arrival(interview="i2")])
     plan = fake.group([arrival(interview="i2"), arrival(interview="i3"), arrival(interview="i3")])
@@ -190,7 +190,7 @@ def test_of_several_bodies_with_one_identity_the_first_counts():
 
 @pytest.mark.parametrize(("raw", "kind"), [(b"\xff", "unreadable"), (body("interview.vanished"), "unknown")])
 def test_what_is_not_understood_is_stored_only(raw, kind):
-    """An event row with its kind; nothing merged, nobody told, nobody woken."""
+    """It is an event row with its kind: nothing is merged, routed or woken."""
     plan = Fake(routing_table(chat=False, sheet=True)).group([arrival(raw)])
     assert [event[EVENT_COLUMNS.index("kind")] for event in plan.events] == [kind]
     assert (plan.interviews, plan.deliveries, plan.woken) == ([], [], set())
@@ -198,7 +198,7 @@ def test_what_is_not_understood_is_stored_only(raw, kind):
 
 
 def test_an_unreadable_body_beside_a_readable_one():
-    """It costs the others of its group nothing."""
+    """The others of its group are not affected."""
     fake = Fake(routing_table(chat=False))
     fake.group([arrival(b"{"), arrival(), arrival(b"["), arrival(interview="i2")])
     assert fake.sent("chat") == [2, 4]
@@ -208,7 +208,7 @@ def test_an_unreadable_body_beside_a_readable_one():
 
 
 def test_entry_is_remembered_and_later_events_follow():
-    """Once in, every event of the interview goes there, whatever the routes say by then."""
+    """After the first delivery every event of the interview is sent there, whatever the routes are then."""
     fake = Fake(routing_table([Route(("sheet",), events=(FINISH,))], sheet=True))
     fake.group([arrival(name=CREATE)])
     assert fake.sent("sheet") == []
@@ -219,21 +219,21 @@ def test_entry_is_remembered_and_later_events_follow():
 
 
 def test_entry_is_of_one_interview():
-    """Another interview enters by its own events."""
+    """Another interview is not subscribed by it."""
     fake = Fake(routing_table([Route(("sheet",), events=(FINISH,))], sheet=True))
     fake.group([arrival(name=FINISH), arrival(name=SCORE, interview="i2")])
     assert fake.subscriptions == [("sheet", "i1")]
 
 
 def test_an_event_that_leads_into_a_sheet_twice_goes_there_once():
-    """Entering and following are one delivery."""
+    """A new subscription does not add a second delivery."""
     fake = Fake(routing_table([Route(("sheet",)), Route(("sheet",), events=(FINISH,))], sheet=True))
     fake.group([arrival(), arrival(at=START + 1)])
     assert fake.sent("sheet") == [1, 2]
 
 
 def test_a_name_that_was_a_sheet_and_is_a_chat_by_now_follows_its_routes():
-    """Old entries neither double its messages nor bring it what its routes leave out."""
+    """Old subscriptions add neither second messages nor events that its routes leave out."""
     fake = Fake(routing_table([Route(("news",))], news=True))
     fake.group([arrival()])
     fake.routing_table = routing_table([Route(("news",), events=(FINISH,))], news=False)
@@ -242,7 +242,7 @@ def test_a_name_that_was_a_sheet_and_is_a_chat_by_now_follows_its_routes():
 
 
 def test_a_sink_that_is_not_there_gets_nothing_and_keeps_its_entries():
-    """An orphaned sheet's entry survives the events that come meanwhile."""
+    """The subscriptions of a sink that is not configured are kept."""
     fake = Fake(routing_table(chat=False))
     fake.interviews["i1"] = {
         "state": Fake(routing_table()).group([arrival()]).interviews[0][1],
@@ -259,7 +259,7 @@ def test_a_sink_that_is_not_there_gets_nothing_and_keeps_its_entries():
 
 
 def test_message_sinks_follow_the_routes_event_by_event():
-    """Nothing is remembered for a chat: what matches goes there, what does not does not."""
+    """A chat has no subscription by route: only matching events are sent to it."""
     fake = Fake(routing_table([Route(("chat",), events=(FINISH,))], chat=False))
     fake.group([arrival(name=FINISH), arrival(name=SCORE, at=START + 1), arrival(name=FINISH, interview="i2")])
     assert fake.sent("chat") == [1, 3]
@@ -274,14 +274,14 @@ def test_routes_look_at_the_merged_interview():
 
 
 def test_a_delivery_has_the_priority_of_its_event():
-    """By the sink's own ranks; what it does not rank comes in the middle."""
+    """The sink defines it; events without one have the middle priority."""
     fake = Fake(routing_table(chat=False, priority={FINISH: 1}))
     fake.group([arrival(name=FINISH), arrival(name=SCORE)])
     assert [row["priority"] for row in fake.deliveries] == [1, DEFAULT_PRIORITY]
 
 
 def test_the_window_runs_from_receipt():
-    """The event's own date says nothing about when we can first try."""
+    """The date of the event does not matter for the retry window."""
     fake = Fake(routing_table(chat=False))
     fake.group([arrival(body(at=START - 90 * 86_400_000), START + 3)])
     assert [row["since"] for row in fake.deliveries] == [START + 3]
@@ -296,7 +296,7 @@ def test_older_events_are_counted():
 
 
 def test_the_woken_are_those_with_new_work():
-    """A repeat wakes nobody."""
+    """A repeat wakes no sink."""
     fake = Fake(routing_table([Route(("chat",), events=(FINISH,)), Route(("sheet",))], chat=False, sheet=True))
     assert fake.group([arrival(name=FINISH)]).woken == {"chat", "sheet"}
     assert fake.group([arrival(name=SCORE)]).woken == {"sheet"}
@@ -313,7 +313,7 @@ def test_events_are_counted_by_their_name():
 
 @pytest.mark.parametrize("mark", sorted(SYNTHETIC_MARKS))
 def test_events_that_the_connector_made_do_not_count_as_received(mark):
-    """A backfill is not a busy hour of Hireflix."""
+    """A backfill does not count as load from Hireflix."""
     one = arrival()
     plan = Fake(routing_table()).group(
         [one._replace(reading=msgspec.structs.replace(one.reading, mark=mark)), arrival(name=SCORE)]

@@ -1,4 +1,4 @@
-"""A store behind a pooler in transaction mode: what is set or prepared is gone with the transaction."""
+"""A store behind a pooler in transaction mode, where settings and prepared statements end with the transaction."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def store(pooled_url):
 
 
 def test_each_transaction_has_another_connection(pooled_url):
-    """What a client set or prepared in one is unknown in the next: so the tests here have a meaning."""
+    """Settings and prepared statements of one are missing in the next, so that these tests have a meaning."""
     with psycopg.connect(pooled_url, autocommit=True, prepare_threshold=0) as connection:
         ids = [connection.execute("SELECT pg_backend_pid()", prepare=False).fetchone() for _ in range(2)]
         assert ids[0] != ids[1]
@@ -46,7 +46,7 @@ def test_each_transaction_has_another_connection(pooled_url):
 
 
 async def test_a_store_is_made_through_a_pooler():
-    """By two at once too, one after the other."""
+    """Also by two processes at the same time."""
     with empty_database() as direct, pooled(direct) as url:
         await asyncio.gather(*(migrate_postgres(url) for _ in range(2)))
         store = await PostgresStore.open(url, SHEET, lambda plan: None, intake=10)
@@ -56,7 +56,7 @@ async def test_a_store_is_made_through_a_pooler():
 
 
 async def test_every_event_is_taken(store, postgres_url):
-    """However often the same statements run, also while jobs and queries do."""
+    """Also when the same statements run often, and while jobs and queries run."""
 
     async def work():
         for number in range(20):
@@ -74,7 +74,7 @@ async def test_every_event_is_taken(store, postgres_url):
 
 
 async def test_our_limits_hold_in_every_transaction(store):
-    """A lock is not waited for for ever, whichever connection a job gets."""
+    """The wait for a lock is limited on whichever connection a job gets."""
 
     def limit(connection):
         return connection.execute(text("SHOW lock_timeout")).scalar()
@@ -84,7 +84,7 @@ async def test_our_limits_hold_in_every_transaction(store):
 
 
 async def test_readiness_fails_whenever_events_are_refused(store, postgres_url):
-    """The probe takes the way of events, so that it notices what only they would meet."""
+    """The probe uses the writer of events, so that it notices their failures."""
     await store.probe(1)
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         for table in ("event", "interview", "delivery"):
@@ -98,7 +98,7 @@ async def test_readiness_fails_whenever_events_are_refused(store, postgres_url):
 
 
 async def test_a_group_costs_few_round_trips(postgres_url):
-    """Two to begin, one for all queries, one for all rows, and the commit: whatever the group contains."""
+    """Two at the start, one for all reads, one for all rows, and the commit, for a group of any size."""
     pooler = Pooler(postgres_url)
     store = await PostgresStore.open(pooler.url, SHEET, lambda plan: None, intake=100)
     candidate = {"name": "Ana", "email": "ana@example.com"}

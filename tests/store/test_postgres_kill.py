@@ -1,4 +1,4 @@
-"""Killed in the middle of its work, PostgreSQL holds everything that was acknowledged, and the store goes on."""
+"""After a kill during writes PostgreSQL has everything that was acknowledged, and the store continues."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Senders:
                 number += 1
 
     async def more(self, count):
-        """Waits until so many more were acknowledged."""
+        """Waits until this number of further events was acknowledged."""
         enough = len(self.acknowledged) + count
         while len(self.acknowledged) < enough:  # noqa: ASYNC110 - the clients' progress has no event of its own
             await asyncio.sleep(0.001)
@@ -54,7 +54,9 @@ class Senders:
 
 @pytest.mark.parametrize("rounds", [1, pytest.param(5, marks=pytest.mark.chaos)])
 async def test_every_acknowledged_event_survives_a_kill_of_the_server(server, rounds):
-    """While it is gone everything is refused, afterwards the same store takes events again; none is there twice."""
+    """While the server is down every event is refused. Then the same store accepts events again, and none is stored
+    twice.
+    """
     await asyncio.to_thread(make_tables, server.url)
     store = await PostgresStore.open(server.url, routing_table(chat=False, sheet=True), lambda plan: None, intake=1000)
     senders, stop = Senders(store), asyncio.Event()

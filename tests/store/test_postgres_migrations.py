@@ -1,4 +1,4 @@
-"""The schema that migrations make on PostgreSQL, and how a store comes to it."""
+"""The schema that migrations make on PostgreSQL, and the upgrade of a store to it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OPTIONS = "SELECT relname, reloptions FROM pg_class WHERE reloptions IS NOT NULL
 
 
 def ours(url, sql):
-    """What is told of our own tables."""
+    """The differences that concern the connector's tables."""
     return [row for row in rows(url, sql) if row[0] in metadata.tables]
 
 
@@ -79,8 +79,8 @@ async def test_a_newer_schema_is_left_alone(postgres_url):
         connection.execute("UPDATE alembic_version SET version_num = %s", (REVISION,))
 
 
-async def test_a_failed_upgrade_is_told_in_a_line(postgres_url, tmp_path):
-    """Without values; it is undone as a whole."""
+async def test_a_failed_upgrade_is_reported_in_one_line(postgres_url, tmp_path):
+    """The line contains no values. The upgrade is rolled back as a whole."""
     newer = tmp_path / "migrations"
     shutil.copytree(SCRIPTS, newer, ignore=shutil.ignore_patterns("__pycache__"))
     (newer / "versions" / "0003_next.py").write_text(NEXT.format(then="op.execute(\"SELECT 'Zoë'::int\")"))
@@ -95,8 +95,8 @@ async def test_without_a_server_nothing_is_migrated():
         await migrate_postgres("postgresql://zoe:secret@127.0.0.1:1/store")
 
 
-async def test_a_user_without_rights_is_told(postgres_url):
-    """With what is missing."""
+async def test_missing_rights_are_reported(postgres_url):
+    """The message names the missing right."""
     with empty_database() as url, psycopg.connect(url, autocommit=True) as connection:
         connection.execute("DROP ROLE IF EXISTS connector_test_poor")
         connection.execute("CREATE ROLE connector_test_poor LOGIN")

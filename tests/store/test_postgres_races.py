@@ -1,4 +1,4 @@
-"""Several processes at one PostgreSQL store: whatever two of them do at the same moment, one is first."""
+"""Several processes use one PostgreSQL store, and two of them do the same at the same time."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ async def both(store, worker, job):
 
 
 async def test_one_of_two_gets_the_lease(store, worker):
-    """Whoever comes first, and the other one is told."""
+    """The first one gets it, and the other one is refused."""
     await store.write(lambda c: leases.register(c, {"chat": "slack"}))
     found = await both(store, worker, lambda c, name: leases.acquire(c, "chat", name, START))
     assert [type(lease) for lease in found].count(Lease) == 1
 
 
 async def test_a_lease_that_changed_hands_since_the_look_is_not_given(store, worker):
-    """What the look saw may have been delivered by the one who held it meanwhile."""
+    """The owner in between may have delivered the rows that were found."""
     await store.write(lambda c: leases.register(c, {"chat": "slack"}))
     seen = (await store.read(lambda c: leases.row(c, "chat"))).fence
     theirs = await worker.write(lambda c: leases.acquire(c, "chat", "b", START))
@@ -54,7 +54,7 @@ async def test_a_lease_that_changed_hands_since_the_look_is_not_given(store, wor
 
 
 async def test_one_of_two_gets_the_first_token(store, worker):
-    """A bucket that nobody has used yet is full once, not twice."""
+    """An unused bucket is full for one of them only."""
     found = await both(store, worker, lambda c, _: rate_limit.take(c, [Token("b", 1, 1), Token("a", 1, 1)], START))
     assert sorted(type(each).__name__ for each in found) == ["NoneType", "RateLimited"]
 
@@ -151,7 +151,7 @@ async def test_a_receiver_waits_for_an_erase_and_stores_the_identity_only(store,
 
 @pytest.mark.parametrize("is_new", [True, False])
 async def test_reading_again_merges_into_what_a_receiver_writes_meanwhile(store, worker, postgres_url, is_new):
-    """Nothing of either is lost, also when the interview is new to both."""
+    """The values of both are kept, also when the interview is new to both."""
     late = arrival(name=FINISH, interview="i1", at=START)
     await store.offer(*late)
     await store.write(lambda c: c.execute(update(event).values(kind="unknown")))

@@ -33,7 +33,7 @@ def marked(url):
 
 
 async def test_all_processes_know_the_store_by_one_name(store, worker):
-    """Delivery ids are the same whoever sends them."""
+    """So each process sends a delivery under the same id."""
     assert store.instance == worker.instance != ""
     assert store.shared
 
@@ -54,7 +54,7 @@ async def test_a_worker_takes_no_events(worker):
     ],
 )
 async def test_a_schema_of_another_version_is_refused(postgres_url, change, message):
-    """And says which command mends it."""
+    """The message names the command to run."""
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(change)
         with pytest.raises(SchemaMismatch, match=message):
@@ -64,7 +64,7 @@ async def test_a_schema_of_another_version_is_refused(postgres_url, change, mess
 
 
 async def test_a_database_without_a_schema_is_refused():
-    """Nothing is made by a service that merely starts."""
+    """A start of the service creates nothing."""
     with postgres.empty_database() as url:
         with pytest.raises(SchemaMismatch, match="connector migrate"):
             await PostgresStore.open(url, SHEET, lambda plan: None, intake=1)
@@ -72,7 +72,7 @@ async def test_a_database_without_a_schema_is_refused():
 
 
 async def test_tables_of_something_else_are_refused():
-    """A database that somebody else uses is left alone."""
+    """A database of another program is not changed."""
     with postgres.empty_database() as url:
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("CREATE TABLE event (id int)")
@@ -88,8 +88,8 @@ async def test_tables_of_something_else_are_refused():
         ("postgresql://zoe:secret@127.0.0.1/store?nonsense=1", UsageError, "not the address of a PostgreSQL database"),
     ],
 )
-async def test_a_bad_address_is_told_without_itself(url, kind, message):
-    """It holds a password."""
+async def test_an_error_about_an_address_does_not_contain_it(url, kind, message):
+    """It contains a password."""
     with pytest.raises(kind, match=message) as caught:
         await PostgresStore.open(url, SHEET, lambda plan: None, intake=1)
     assert not any(word in str(caught.value) for word in ("zoe", "secret", "sec%ret", "127.0.0.1"))
@@ -102,7 +102,7 @@ async def test_a_database_that_is_not_there_is_told(postgres_url):
 
 @pytest.mark.parametrize("form", ["postgresql+psycopg", "postgresql"])
 def test_an_address_may_have_sqlalchemys_form(postgres_url, form):
-    """Both mean the same; what it says itself goes before our settings."""
+    """Both mean the same. Parameters of the address precede our settings."""
     url = make_url(postgres_url.replace("postgresql", form, 1)).update_query_dict({"application_name": "mine"})
     with database.connect(url.render_as_string(hide_password=False)) as connection:
         assert connection.info.get_parameters()["application_name"] == "mine"
@@ -129,7 +129,7 @@ async def test_a_job_is_committed_when_it_returns(store, postgres_url):
 
 
 async def test_a_job_that_raises_is_undone(store, postgres_url):
-    """Its caller gets the very exception."""
+    """The caller gets the exception itself."""
 
     def failing(connection):
         writes("half")(connection)
@@ -141,7 +141,9 @@ async def test_a_job_that_raises_is_undone(store, postgres_url):
 
 
 async def test_a_mistake_in_a_job_is_not_taken_for_a_lack_of_the_store(store):
-    """A wrong value would be tried again for ever if it looked like a full disk, and is not told."""
+    """A wrong value must not look like a full disk, because it would be tried again without end. It is not in the
+    message.
+    """
     with pytest.raises(DBAPIError) as caught:
         await store.write(lambda connection: connection.execute(text("SELECT CAST(:x AS int)"), {"x": "Zoë"}).all())
     assert not isinstance(caught.value, StoreUnavailable)
@@ -150,8 +152,8 @@ async def test_a_mistake_in_a_job_is_not_taken_for_a_lack_of_the_store(store):
 
 
 @pytest.mark.parametrize("sqlstate", ["40P01", "40001"])
-async def test_a_job_that_others_get_in_the_way_of_is_repeated(store, postgres_url, sqlstate):
-    """A deadlock or a conflict undoes it; then it runs again, as a whole."""
+async def test_a_job_with_a_conflict_is_repeated(store, postgres_url, sqlstate):
+    """After a deadlock or a conflict it is rolled back and runs again as a whole."""
     runs = []
 
     def job(connection):
@@ -165,7 +167,7 @@ async def test_a_job_that_others_get_in_the_way_of_is_repeated(store, postgres_u
 
 
 async def test_a_conflict_that_does_not_end_is_raised(store):
-    """Somebody else's row is not a conflict for ever."""
+    """A conflict that repeats is raised."""
     runs = []
 
     def taken(connection):
@@ -179,7 +181,7 @@ async def test_a_conflict_that_does_not_end_is_raised(store):
 
 
 async def test_a_deadlock_that_does_not_end_is_the_stores_trouble(store):
-    """Whoever waits for the store may try again later; it says nothing against the job."""
+    """The caller may try again later, because the job is not the cause."""
 
     def in_the_way(connection):
         connection.execute(text("DO $$ BEGIN RAISE SQLSTATE '40P01'; END $$"))
@@ -194,7 +196,7 @@ LET_IN = b"R\x00\x00\x00\x08\x00\x00\x00\x00" + b"Z\x00\x00\x00\x05I"
 
 @pytest.fixture
 async def silent():
-    """The address of a server that lets everybody in and then says nothing."""
+    """The address of a server that accepts connections and then does not answer."""
 
     async def welcome(reader, writer):
         await reader.read(1000)
@@ -209,8 +211,8 @@ async def silent():
     server.close()
 
 
-async def test_a_server_that_lets_us_in_and_says_nothing_is_not_waited_for(silent):
-    """As a pooler does whose server is gone."""
+async def test_the_wait_for_a_server_that_does_not_answer_is_limited(silent):
+    """A pooler without its server behaves like this."""
     with pytest.raises(psycopg.OperationalError):
         await connect_async(silent, silence=0.01)
     with pytest.raises(psycopg.OperationalError):
@@ -218,7 +220,7 @@ async def test_a_server_that_lets_us_in_and_says_nothing_is_not_waited_for(silen
 
 
 async def test_a_job_whose_connection_died_before_is_done(store, postgres_url):
-    """The server was restarted while nothing happened: nobody notices."""
+    """A restart of the server while the store is idle is not noticed."""
     await store.write(writes("before"))
     await store.read(lambda connection: connection.execute(select(meta)).all())
     postgres.end_all(postgres_url)
@@ -229,7 +231,7 @@ async def test_a_job_whose_connection_died_before_is_done(store, postgres_url):
     )
 
 
-async def test_a_lock_is_not_waited_for_for_ever(store, postgres_url):
+async def test_the_wait_for_a_lock_is_limited(store, postgres_url):
     """The store counts as unavailable then."""
     with psycopg.connect(postgres_url) as other:
         other.execute("LOCK TABLE meta")
@@ -267,13 +269,13 @@ async def test_a_query_sees_one_commit(store, postgres_url, way):
 
 @pytest.mark.parametrize("way", ["read", "query"])
 async def test_a_query_cannot_write(store, way):
-    """Whoever looks can do no harm."""
+    """A connection for queries refuses writes."""
     with pytest.raises(StoreUnavailable, match=r"cannot be read: .*read-only.*25006"):
         await getattr(store, way)(writes("harm"))
 
 
-async def test_looks_of_people_do_not_hold_up_lanes(store):
-    """However many there are."""
+async def test_queries_of_users_do_not_delay_lanes(store):
+    """Also when there are many of them."""
     go_on = threading.Event()
     looks = [asyncio.create_task(store.query(lambda _: go_on.wait(30))) for _ in range(10)]
     assert await store.read(lambda connection: connection.execute(select(1)).scalar()) == 1
@@ -317,8 +319,8 @@ async def test_close_finishes_what_waits(postgres_url):
         ("23502", False, False),
     ],
 )
-def test_an_error_speaks_of_the_store_or_of_a_statement(sqlstate, trouble, conflict):
-    """Trying again helps with the one and not with the other."""
+def test_an_error_is_about_the_store_or_about_a_statement(sqlstate, trouble, conflict):
+    """Another attempt helps with the first and not with the second."""
     error = psycopg.errors.lookup(sqlstate)("Zoë")
     assert (is_unavailable(error), is_conflict(error)) == (trouble, conflict)
     assert "Zoë" not in safe_message(error)
@@ -326,7 +328,7 @@ def test_an_error_speaks_of_the_store_or_of_a_statement(sqlstate, trouble, confl
 
 
 def test_a_network_that_fails_is_the_stores_trouble():
-    """The system tells some of it, not the driver."""
+    """Some failures are reported by the operating system, not by the driver."""
     assert is_unavailable(ConnectionResetError())
     assert "ConnectionResetError" in safe_message(ConnectionResetError())
 

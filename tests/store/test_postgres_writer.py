@@ -1,4 +1,4 @@
-"""The receiver's writer on PostgreSQL: what was answered is committed, and whatever fails, the writer goes on."""
+"""The receiver's writer on PostgreSQL: acknowledged events are committed, and it continues after any failure."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def picky(postgres_url):
         connection.execute("DROP FUNCTION refuse CASCADE")
 
 
-def told(receiver, sql, *parameters):
+def fetched(receiver, sql, *parameters):
     return rows(receiver.url, sql, *parameters)
 
 
@@ -55,7 +55,7 @@ def told(receiver, sql, *parameters):
 async def test_deliveries_know_their_events(receiver):
     """In the order of arrival, by the numbers that the server gave."""
     await asyncio.gather(receiver.offer("i2"), receiver.offer("i1"))
-    assert told(receiver, "SELECT id, sink, key, event_seq FROM delivery ORDER BY id") == [
+    assert fetched(receiver, "SELECT id, sink, key, event_seq FROM delivery ORDER BY id") == [
         (1, "chat", "i2", 1),
         (2, "sheet", "i2", 1),
         (3, "chat", "i1", 2),
@@ -68,14 +68,14 @@ async def test_a_repeat_is_answered_with_its_number(receiver):
     first = await asyncio.gather(*(receiver.offer(id_) for id_ in ("i1", "i2", "i1")))
     assert first == [(1, False), (2, False), (1, True)]
     assert await asyncio.gather(receiver.offer("i3"), receiver.offer("i2")) == [(3, False), (2, True)]
-    assert told(receiver, "SELECT count(*) FROM event") == [(3,)]
+    assert fetched(receiver, "SELECT count(*) FROM event") == [(3,)]
 
 
 # --- what fails
 
 
 async def test_one_bad_event_does_not_fail_the_others(picky, receiver):
-    """It alone is refused; nothing of it reaches the log but the kind of the error."""
+    """Only it is refused. The log has only the kind of the error."""
     names = ["i1", "bad", "i2", "i3", "bad too", "i4"]
     with capture_logs() as logs:
         results = await asyncio.gather(*(receiver.offer(name) for name in names), return_exceptions=True)
@@ -94,7 +94,7 @@ CREATE TRIGGER refuse BEFORE INSERT ON event_body FOR EACH ROW EXECUTE FUNCTION 
 
 
 async def test_a_full_disk_of_the_server_refuses_events_until_there_is_room(receiver, postgres_url):
-    """Nothing of a refused event stays, and a sender that repeats it is not told that it is a duplicate."""
+    """A refused event leaves nothing, so that its repeat is not a duplicate."""
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(FULL)
         with pytest.raises(StoreUnavailable, match="make room on the server's disk"):
@@ -102,12 +102,12 @@ async def test_a_full_disk_of_the_server_refuses_events_until_there_is_room(rece
         with pytest.raises(StoreUnavailable, match="make room on the server's disk"):
             await receiver.writer.probe(START)
         connection.execute("DROP FUNCTION refuse CASCADE")
-    assert told(receiver, "SELECT count(*) FROM event") == [(0,)]
+    assert fetched(receiver, "SELECT count(*) FROM event") == [(0,)]
     assert not (await receiver.offer("i1")).duplicate
 
 
 async def test_a_connection_that_died_while_idle_is_replaced(receiver):
-    """Nobody notices: what waits is committed through a new one."""
+    """Waiting events are committed by a new one, without an error."""
     await receiver.offer("i1")
     end_all(receiver.url)
     assert await receiver.offer("i2") == (2, False)
@@ -115,7 +115,7 @@ async def test_a_connection_that_died_while_idle_is_replaced(receiver):
 
 @pytest.mark.skipif(GIVEN in os.environ, reason="the server of another user is not stopped")
 async def test_a_server_that_falls_silent_is_replaced_by_another_connection(postgres_url):
-    """Its process stops in the middle of a conversation."""
+    """The process of the server stops during a transaction."""
     one = Receiver(postgres_url, silence=0.1)
     await one.offer("i1")
     ((pid,),) = rows(
@@ -146,7 +146,7 @@ class Starting(ServerConnection):
 
 
 async def test_a_server_that_comes_back_is_found_without_an_event(postgres_url):
-    """So that readiness and the first sender find the store available."""
+    """So the store is available for the readiness probe and the first sender."""
     one = Writer(Starting(postgres_url), routing_table(chat=False), lambda plan: None)
     with pytest.raises(StoreUnavailable, match="connection to the server"):
         await one.offer(*arrival())
@@ -157,7 +157,7 @@ async def test_a_server_that_comes_back_is_found_without_an_event(postgres_url):
 
 
 async def test_without_a_server_everything_is_refused_at_once():
-    """What waits, and what comes until it is time to try again; the log says it once, without the address."""
+    """Waiting events are refused, and new ones until the next try. The log has one line, without the address."""
     gone = Receiver("postgresql://zoe:secret@127.0.0.1:1/store")
     with capture_logs() as logs:
         waiting = [gone.offer(f"i{number}") for number in range(3)]
@@ -173,7 +173,7 @@ async def test_without_a_server_everything_is_refused_at_once():
 
 
 async def test_a_table_that_stays_locked_refuses_after_a_while(receiver, postgres_url):
-    """The server answers, but not with a commit; afterwards the writer goes on."""
+    """The server answers without a commit. Then the writer continues."""
     with psycopg.connect(postgres_url) as other:
         other.execute("LOCK TABLE event")
         with pytest.raises(StoreUnavailable, match="55P03"):
@@ -181,7 +181,7 @@ async def test_a_table_that_stays_locked_refuses_after_a_while(receiver, postgre
     assert (await receiver.offer("i2")).duplicate is False
 
 
-async def test_who_is_told_of_groups_cannot_stop_the_writer(postgres_url):
+async def test_a_failing_listener_of_groups_does_not_stop_the_writer(postgres_url):
     """A fault there is the loop's to report; the events are committed and answered."""
     reported = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(type(context["exception"])))
@@ -241,8 +241,8 @@ async def test_an_event_about_an_interview_that_another_receiver_adds_is_merged_
         await waits_for_a_lock(postgres_url)
         other.commit()
     assert (await answer).duplicate is False
-    assert told(receiver, "SELECT version, position_name, stage FROM interview") == [(2, "Cook", "to_evaluate")]
-    assert told(receiver, "SELECT sink, key FROM delivery ORDER BY 1") == [("chat", "i1"), ("sheet", "i1")]
+    assert fetched(receiver, "SELECT version, position_name, stage FROM interview") == [(2, "Cook", "to_evaluate")]
+    assert fetched(receiver, "SELECT sink, key FROM delivery ORDER BY 1") == [("chat", "i1"), ("sheet", "i1")]
 
 
 async def test_an_event_that_another_receiver_stores_is_answered_with_its_number(receiver, postgres_url):
@@ -253,11 +253,11 @@ async def test_an_event_that_another_receiver_stores_is_answered_with_its_number
         await waits_for_a_lock(postgres_url)
         other.commit()
     assert await answer == (1, True)
-    assert told(receiver, "SELECT count(*) FROM delivery") == [(0,)]
+    assert fetched(receiver, "SELECT count(*) FROM delivery") == [(0,)]
 
 
-async def test_who_is_overtaken_for_ever_gives_up(receiver, postgres_url):
-    """After so many tries the sender is asked to come again; the receiver goes on."""
+async def test_repeated_conflicts_refuse_the_event(receiver, postgres_url):
+    """After this number of tries the sender gets a 503, and the receiver continues."""
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(NEVER_INSERTED)
         with pytest.raises(StoreUnavailable, match="other receivers stored the same"):

@@ -1,4 +1,4 @@
-"""The statements on a real PostgreSQL: each runs, goes by the right index, and locks what it relies on."""
+"""The statements on a real PostgreSQL: each runs, uses the right index, and locks the rows that it relies on."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ TABLES = ("delivery", "event", "interview", "attempt")
 
 @pytest.fixture(scope="module")
 def crowded():
-    """A store with a lease, an interview and so many deliveries that no plan can afford to read them all."""
+    """A store with a lease, an interview and so many deliveries that a plan that reads them all would be slow."""
     with postgres.rolled_back() as connection:
         assert lease_of(connection).fence == operations.LEASE.fence
         columns = {"version": 1, "position_id": "", "position_name": "", "stage": "pending", "updated_at": 0}
@@ -56,7 +56,7 @@ def crowded():
 
 @pytest.mark.parametrize("operation", operations.ALL, ids=lambda one: one.__name__)
 def test_every_statement_runs(crowded, operation):
-    """Each is understood, types and all."""
+    """The server accepts each, including its types."""
     lease = leases.row(crowded, "chat")
     with crowded.begin_nested() as undone:
         operation(crowded)
@@ -76,7 +76,7 @@ def test_every_statement_runs(crowded, operation):
     ],
 )
 def test_claims_use_the_partial_indexes(crowded, query, index):
-    """What is done, which is nearly everything, is not even looked at."""
+    """Settled rows, which are nearly all, are not read."""
     with explained_by_postgres(crowded) as steps:
         query(crowded)
     assert any(index in step for step in steps)
@@ -91,7 +91,7 @@ def test_due_rows_come_in_the_order_of_the_index(crowded):
 
 
 def test_counting_reads_no_rows_that_are_done(crowded):
-    """What is asked every few seconds goes by the partial indexes."""
+    """Counts that are needed every few seconds use the partial indexes."""
     with explained_by_postgres(crowded) as steps:
         sinks(crowded, START, None)
     assert [step for step in steps if any(f"Seq Scan on {table}" in step for table in TABLES)] == []
@@ -110,7 +110,7 @@ def grown(crowded):
 
 
 def test_a_group_is_looked_up_by_index(grown):
-    """Also while the server's statistics know nothing of the rows."""
+    """Also while the server's statistics do not include the rows."""
     with explained_by_postgres(grown) as steps:
         write_group(grown, [arrival(interview="i1"), arrival(interview="i2")], routing_table(chat=False))
     for index in ("uq_event_identity", "pk_interview"):
@@ -123,7 +123,7 @@ def test_a_group_is_looked_up_by_index(grown):
 
 @pytest.fixture
 def two():
-    """Two processes at one store; the second one has no patience."""
+    """Two processes at one store. The second one does not wait for locks."""
     with postgres.empty_store() as url, ExitStack() as stack:
         engine = make_engine(url, 2)
         first, second = (stack.enter_context(engine.connect()) for _ in range(2))
@@ -147,15 +147,15 @@ def two():
     ],
     ids=["settling", "taking the lease", "asking to verify", "filling"],
 )
-def test_who_writes_for_a_sink_keeps_others_from_its_lease(two, job):
-    """The fence cannot change between the look at it and the commit."""
+def test_a_write_for_a_sink_locks_its_lease(two, job):
+    """The fence cannot change between its check and the commit."""
     first, second = two
     job(first)
     with pytest.raises(DBAPIError, match="55P03"):
         leases.acquire(second, "chat", "other", START + 60_000)
 
 
-def test_who_takes_a_token_keeps_others_from_its_bucket(two):
+def test_a_take_locks_the_bucket(two):
     """Also while the first one has not committed."""
     first, second = two
     rate_limit.take(first, [Token("b", 1, 1)], START)
@@ -163,8 +163,8 @@ def test_who_takes_a_token_keeps_others_from_its_bucket(two):
         rate_limit.take(second, [Token("b", 1, 1)], START)
 
 
-def test_a_bucket_that_nobody_has_used_yet_is_kept_from_others_too(two):
-    """What is not there cannot be locked, so it is made first."""
+def test_an_unused_bucket_is_locked_too(two):
+    """A missing row cannot be locked, so it is created first."""
     first, second = two
     rate_limit.take(first, [Token("new", 1, 1)], START)
     with pytest.raises(DBAPIError, match="55P03"):

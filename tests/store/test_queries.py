@@ -1,4 +1,4 @@
-"""Looks at the store: what is shown, in which order, and what each filter leaves out."""
+"""Queries: what is listed, in which order, and what each filter leaves out."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Rate tokens: never more than the burst and the rate allow, for all who share a bucket together."""
+"""Rate tokens: all users of a bucket together never get more than the burst and the rate allow."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.store.kit import memory
 
 
 def takes(connection, *wanted, now=START):
-    """Whether the tokens were there."""
+    """Whether the tokens were available."""
     try:
         rate_limit.take(connection, wanted, now)
     except RateLimited:
@@ -54,8 +54,8 @@ def test_never_more_than_burst_and_rate(rate, burst, pauses):
 
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from([0.5, 1, 2, 5, 10]), bursts, waits)
-def test_as_many_as_a_jar_of_tokens_would_give(rate, burst, pauses):
-    """A naive jar, filled by the rate up to the burst, gives the same answers."""
+def test_the_same_tokens_as_a_simple_token_bucket(rate, burst, pauses):
+    """A simple token bucket gives the same answers."""
     with memory() as connection:
         now, jar = START, float(burst)
         for pause in pauses:
@@ -68,8 +68,8 @@ def test_as_many_as_a_jar_of_tokens_would_give(rate, burst, pauses):
 
 @settings(max_examples=60, deadline=None)
 @given(rates, bursts, waits)
-def test_the_wait_is_true(rate, burst, pauses):
-    """Just before the time that was told there is no token, at that time there is one."""
+def test_a_token_is_available_at_the_returned_time(rate, burst, pauses):
+    """A token is available at the returned time, and not before."""
     with memory() as connection:
         now = START
         for pause in pauses:
@@ -96,7 +96,7 @@ def test_all_or_nothing(connection):
 
 
 def test_the_wait_names_the_bucket_that_opens_last(connection):
-    """Waiting for the other would be in vain."""
+    """A wait for another one would not be enough."""
     minute, second = Token("minute", 1 / 60), Token("second", 1)
     rate_limit.take(connection, [minute, second], START)
     assert wait_of(connection, second, minute, now=START + 500) == ("minute", 59.5)
@@ -104,7 +104,7 @@ def test_the_wait_names_the_bucket_that_opens_last(connection):
 
 
 def test_two_tokens_of_one_bucket(connection):
-    """They count as two; when only one is there none is taken."""
+    """They count as two. When only one is available, none is taken."""
     one = Token("b", 1, 3)
     assert takes(connection, one, one)
     assert not takes(connection, one, one)
@@ -128,7 +128,7 @@ def test_buckets_do_not_share(connection):
 @pytest.mark.parametrize("used_before", [True, False])
 @pytest.mark.parametrize("burst", [1, 10])
 def test_a_closed_bucket_gives_nothing_until_it_opens(connection, used_before, burst):
-    """Whatever its burst, and also when nobody had used it yet; then it begins with a single token."""
+    """With any burst, and also when it was not used before. Then it starts with one token."""
     token = Token("b", 1, burst)
     if used_before:
         rate_limit.take(connection, [token], START)
@@ -139,7 +139,7 @@ def test_a_closed_bucket_gives_nothing_until_it_opens(connection, used_before, b
 
 
 def test_after_a_closing_there_is_no_burst(connection):
-    """The destination has just said that it was too much."""
+    """The destination has just refused a call for its rate."""
     token = Token("b", 1, 5)
     rate_limit.take(connection, [token], START)
     rate_limit.block(connection, "b", 30, START)
@@ -154,8 +154,8 @@ def test_a_longer_closing_stays(connection):
     assert rate_limit.blocked_until(connection, "b") == START + 60_000
 
 
-def test_a_bucket_that_nobody_used_is_open(connection):
-    """It opens at the beginning of time."""
+def test_an_unused_bucket_is_open(connection):
+    """Its opening time is 0."""
     assert rate_limit.blocked_until(connection, "b") == 0
 
 
@@ -163,7 +163,7 @@ def test_a_bucket_that_nobody_used_is_open(connection):
 
 
 def test_two_connections_share_one_bucket(path):
-    """Takers in two threads on two connections get together what one would get."""
+    """Two threads with a connection each get together what one would get."""
     token = Token("b", 0.001, 20)
     got = []
 

@@ -1,4 +1,4 @@
-"""A store whose database is away when the process starts."""
+"""A store whose database is not available when the process starts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.stores import make_store_file
 
 @pytest.fixture
 async def opening(tmp_path):
-    """Fails as often as told, then opens a real store."""
+    """Fails this number of times, then opens a real store."""
 
     class Opening:
         errors: list[Exception] = []  # noqa: RUF012 - set by the test
@@ -30,7 +30,7 @@ async def opening(tmp_path):
 
 
 async def test_it_takes_nothing_until_it_is_open(opening):
-    """And says why."""
+    """The log has the reason."""
     opening.errors = [StoreUnavailable("no server answers")]
     store = ReconnectingStore(opening)
     assert not await store.try_open()

@@ -1,4 +1,4 @@
-"""A renamed sink: everything of its old name is found under the new one, once."""
+"""A renamed sink: the rows of its old name have the new one, once."""
 
 from __future__ import annotations
 
@@ -75,18 +75,18 @@ def test_the_queue_goes_along(renamed):
 
 
 def test_notes_and_record_go_along(renamed):
-    """What it knows of its destination, and what was tried."""
+    """The notes about its destination and the recorded attempts."""
     assert notes.read(renamed, "graduates", "place", ["row"]) == {"row": {"a": 1}}
     assert renamed.execute(select(attempt.c.sink)).scalars().all() == ["graduates"]
 
 
 def test_entries_go_along(renamed):
-    """Later events follow under the new name; a similar name is untouched."""
+    """Later events are sent under the new name. A similar name does not change."""
     assert sinks_of(renamed) == {"i1": ("graduates",), "i2": ("a", "graduates", "sheet_2"), "i3": ("sheet_2",)}
 
 
 def test_its_state_goes_along_without_the_lease(renamed):
-    """Pause and destination stay; nobody holds the new name."""
+    """Pause and destination stay. The new name has no lease."""
     row = leases.row(renamed, "graduates")
     assert (row.paused, row.destination, row.lease_owner) == ("person", "file.xlsx", None)
     assert [row.name for row in leases.rows(renamed)] == ["graduates"]
@@ -113,7 +113,7 @@ def test_an_unknown_old_name_is_no_mistake(store):
 
 
 def test_a_fill_under_way_goes_along(store):
-    """Its progress stands in the row that is renamed."""
+    """Its progress is in the renamed row."""
     store.execute(update(sink).values(filled_to="i5"))
     rename(store, "sheet", "graduates", START, is_state=True)
     assert leases.row(store, "graduates").filled_to == "i5"

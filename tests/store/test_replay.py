@@ -1,4 +1,4 @@
-"""Replay: what is sent again, under which id, in which order, and what becomes of events nobody understood."""
+"""Replay: what is sent again, under which id and in which order, and how unreadable events are processed."""
 
 import pytest
 from hypothesis import given, settings
@@ -41,7 +41,7 @@ def follow_up(world, sink="chat", key="interview-1", state=PENDING):
 
 
 def test_a_dead_letter_keeps_its_id_and_begins_anew(world):
-    """Nothing of its earlier tries is left, and its time runs from the replay."""
+    """Its earlier attempts do not count, and its retry window starts at the replay."""
     first, _ = world.ids("chat")
     world.settle(DEAD, first, reason="gone", batch="b", batch_started_at=1, bucket="slack", blocks_key=1)
     assert replay.revive(world.connection, [first], LATER) == 1
@@ -153,7 +153,7 @@ def test_an_event_is_applied_once(world):
 
 
 def test_an_applied_event_merges_by_its_own_date(world):
-    """A late application never overwrites what came later."""
+    """An event that is applied late does not overwrite newer values."""
     world.keep("unknown", body("interview.score-updated", 1, NOON - DAY, score=1), 3)
     read_again(world)
     assert '"score":3' in world.rows(interview, id="interview-1")[0].state
@@ -167,10 +167,10 @@ def test_a_repeat_of_an_applied_event_is_a_duplicate(world):
     assert world.receive(late).answers == [(3, True)]
 
 
-def test_an_event_that_another_one_told_already_is_not_applied(world):
-    told = body("interview.finish", 7)
-    world.keep("unreadable", told, 3)
-    world.receive(told)
+def test_a_repeat_of_a_stored_event_is_not_applied(world):
+    raw = body("interview.finish", 7)
+    world.keep("unreadable", raw, 3)
+    world.receive(raw)
     assert read_again(world, "unreadable") == ReadAgain(repeats=1)
     assert [(row.kind, row.reason) for row in world.rows(event, seq=3)] == [("event", "repeats event 4")]
 
@@ -203,7 +203,7 @@ ROWS = st.lists(
 
 @given(ROWS)
 def test_a_preview_is_what_a_replay_does(made):
-    """However often the same was delivered, given up or is pending."""
+    """However often the same was delivered, rejected or is pending."""
     with memory() as store:
         for seq in (1, 2):
             columns = {"sha256": b"", "kind": "event", "name": "n", "interview_id": "i1", "mark": "", "reason": ""}

@@ -134,7 +134,7 @@ def test_the_next_slice_would_fit_into_the_limit_at_the_measured_speed(rows, ela
 
 
 class FixedClock:
-    """A clock at one time, whose waits end at once."""
+    """A clock that does not move and whose waits end at once."""
 
     def now(self):
         return LATER

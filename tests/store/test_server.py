@@ -93,7 +93,7 @@ CASES = {
 
 @pytest.mark.parametrize(("content", "workers", "code"), CASES.values(), ids=CASES.keys())
 def test_a_run_leaves_nothing_behind(tmp_path, content, workers, code):
-    """A test fails, somebody presses Ctrl-C, or the run is killed."""
+    """After a failed test, Ctrl-C, or a kill of the run."""
     assert run(tmp_path, content, workers=workers) == (code, [])
 
 

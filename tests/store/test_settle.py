@@ -1,4 +1,4 @@
-"""What one call comes to, written in one transaction."""
+"""The result of one call, written in one transaction."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LATER = START + 60_000
 
 @pytest.fixture
 def settled(connection):
-    """Settles with a lease that stands; keyword arguments are what the call came to."""
+    """Settles with a valid lease. The keyword arguments are the result of the call."""
     lease = lease_of(connection)
 
     def run(**what):
@@ -53,7 +53,7 @@ def in_flight(connection, key="i1", **columns):
 
 
 def test_delivered(connection, settled):
-    """Done, with its time; it holds nothing back and waits for nothing."""
+    """It is settled with its time, and holds nothing back."""
     id_ = in_flight(connection, bucket="channel")
     settled(delivered=[(id_, None)])
     row = row_of(connection, id_)
@@ -80,17 +80,17 @@ def test_rejected_rows_are_dead_letters_with_their_reasons(connection, settled):
 
 
 def test_a_reason_may_hold_anything(connection, settled):
-    """It may be what a destination answered; what no database keeps is replaced."""
+    """It may be an answer of the destination. Characters that a database refuses are replaced."""
     hostile = "a\0b\ud800c"
-    dead, late, told = (in_flight(connection, f"i{number}") for number in range(3))
+    dead, late, sent = (in_flight(connection, f"i{number}") for number in range(3))
     settled(
         dead=[(dead, hostile)],
         retries=[Retry(late, 1, LATER, hostile, keeps_batch=False)],
-        delivered=[(told, hostile)],
+        delivered=[(sent, hostile)],
         attempts=[Attempt("rejected", hostile, 1)],
         pause=Pause("broken", hostile, hostile),
     )
-    texts = [row_of(connection, id_).reason for id_ in (dead, late)] + [row_of(connection, told).reference]
+    texts = [row_of(connection, id_).reason for id_ in (dead, late)] + [row_of(connection, sent).reference]
     texts += [connection.execute(select(attempt.c.reason)).scalar(), sink_row(connection).reason]
     assert texts == ["a\ufffdb\ufffdc"] * 5
 
@@ -110,7 +110,7 @@ def test_a_regular_call_that_found_nothing_leaves_no_row(connection, settled):
 
 
 def test_a_newer_state_cures_dead_letters(connection, settled):
-    """Those of the same sink and key: the destination shows what they wanted to say, and more."""
+    """Those of the same sink and key: the destination shows their state or a newer one."""
     dead = [
         add(connection, key, sink=name, state=DEAD) for key, name in (("i1", "chat"), ("i2", "chat"), ("i1", "other"))
     ]
@@ -147,7 +147,7 @@ def test_a_retry_waits_and_holds_back_its_key(connection, settled):
 
 
 def test_an_unclear_retry_keeps_its_batch(connection, settled):
-    """It comes back under the id it went out with; its neighbour does not."""
+    """It is called again under the same id; the other row is not."""
     unclear, clear = in_flight(connection, "i1"), in_flight(connection, "i2")
     settled(
         retries=[
@@ -161,7 +161,7 @@ def test_an_unclear_retry_keeps_its_batch(connection, settled):
 
 
 def test_waiting_for_a_token_holds_nothing_back(connection, settled):
-    """What was never tried waits for the bucket as if it had never been claimed."""
+    """A row that was not tried waits for the bucket like one that was not claimed."""
     id_, other = in_flight(connection), add(connection)
     settled(unsent=[id_], bucket="channel")
     row = row_of(connection, id_)
@@ -170,7 +170,7 @@ def test_waiting_for_a_token_holds_nothing_back(connection, settled):
 
 
 def test_a_failed_row_that_waits_for_a_token_goes_on_holding(connection, settled):
-    """It was tried, so its order still counts."""
+    """It was tried, so it still holds back its key."""
     id_ = in_flight(connection, attempts=1)
     settled(unsent=[id_], bucket="channel")
     assert (row_of(connection, id_).blocks_key, row_of(connection, id_).batch) == (1, None)
@@ -188,7 +188,7 @@ def test_an_unclear_batch_that_waits_for_a_token_stays_one(connection, settled):
 
 
 def test_notes_come_with_the_outcomes(connection, settled):
-    """Whatever the outcomes are; `None` deletes one."""
+    """With any outcome. `None` deletes a note."""
     notes.write(connection, "chat", "place", {"old": {"a": 1}})
     settled(
         retries=[Retry(in_flight(connection), 1, LATER, "no", keeps_batch=False)],
@@ -210,7 +210,7 @@ def planned(connection):
 
 
 def test_a_follow_up_comes_after_all_events(connection, settled):
-    """Untried, at its time, in the last rank, about the interview that it names."""
+    """It has no attempts, its own time, the last priority, and the interview that it names."""
     settled(follow_ups=[follow_up()])
     (row,) = connection.execute(select(delivery)).all()
     assert (row.purpose, row.key, row.interview_id, row.event_seq) == ("edit", "i1", "i1", None)
@@ -218,7 +218,7 @@ def test_a_follow_up_comes_after_all_events(connection, settled):
 
 
 def test_a_follow_up_is_as_old_as_its_time(connection, settled):
-    """What is to be done in the morning is not late at night."""
+    """A follow-up for the morning is not late because it was made at night."""
     settled(follow_ups=[follow_up()])
     (row,) = connection.execute(select(delivery)).all()
     assert row.since == LATER
@@ -248,7 +248,7 @@ def test_the_same_follow_up_moves_to_the_earlier_time(connection, settled, first
 
 @pytest.mark.parametrize("tried", [{"attempts": 1}, {"blocks_key": 1}])
 def test_a_follow_up_that_was_tried_keeps_its_own_time(connection, settled, tried):
-    """Its backoff is not shortened, also when the try was not counted."""
+    """Its backoff is not shortened, also when the attempt was not counted."""
     add(connection, "i1", event_seq=None, purpose="edit", not_before=LATER, **tried)
     settled(follow_ups=[follow_up(at=START)])
     assert [at for *_, at in planned(connection)] == [LATER]
@@ -263,7 +263,7 @@ def test_a_follow_up_may_ask_for_itself(connection, settled):
 
 
 def test_follow_ups_of_another_sink_are_not_ours(connection, settled):
-    """One per sink."""
+    """Each sink has its own."""
     add(connection, "i1", sink="other", event_seq=None, purpose="edit", not_before=START)
     settled(follow_ups=[follow_up()])
     assert sorted(at for *_, at in planned(connection)) == [START, LATER]
@@ -292,14 +292,14 @@ def test_a_waiting_delivery_says_why_and_until_when(connection, settled):
 
 
 def test_a_waiting_delivery_holds_nothing_back_and_is_not_called(connection, settled):
-    """Another event of the interview goes out; the waiting one never does by itself."""
+    """Another event of the interview is sent. The waiting one is not sent alone."""
     waiting(connection, settled)
     other = add(connection)
     assert [row.id for row in claim.due(connection, "chat", LATER - 1, 10)] == [other]
 
 
 def test_a_group_settles_with_the_call_that_shows_it(connection, settled):
-    """All of it, in the transaction of that call, and no other group."""
+    """The whole group, in the transaction of that call, and no other group."""
     ids = [waiting(connection, settled, key=f"i{number}") for number in range(3)]
     other = waiting(connection, settled, "another group", key="i9")
     settled(groups={"digest": (DeliveryState.DELIVERED, "ts")})
@@ -325,7 +325,7 @@ def test_nothing_waits_for_a_call_that_is_not_pending(connection, settled):
 
 
 def test_what_waited_at_an_old_destination_is_delivered_to_the_new_one(connection, settled):
-    """As if it had never been counted; what was delivered stays."""
+    """It is delivered like a new one. Settled deliveries stay."""
     move(connection, "chat", "C1")
     id_, done = waiting(connection, settled), add(connection, "i7", state=DELIVERED)
     move(connection, "chat", "C1")
@@ -347,7 +347,7 @@ def test_what_waits_is_due_at_once_when_an_operator_answers(connection, settled)
 
 
 def test_attempts_are_recorded(connection, settled):
-    """One line per kind of outcome, with time, duration and how many."""
+    """One row per kind of outcome, with time, duration and number."""
     settled(attempts=[Attempt("rejected", "too long", 2), Attempt("delivered", "", 1)])
     rows = connection.execute(select(attempt).order_by(attempt.c.id)).all()
     assert [row[1:] for row in rows] == [
@@ -363,7 +363,7 @@ def test_first_try_successes_leave_no_line(connection, settled):
 
 
 def test_a_clock_that_went_back_gives_no_negative_duration(connection, settled):
-    """The record stays sane."""
+    """The duration is 0."""
     settled(ended_at=START - 10, attempts=[Attempt("unclear", "timeout", 1)])
     assert connection.execute(select(attempt.c.duration_ms)).scalar_one() == 0
 
@@ -372,7 +372,7 @@ def test_a_clock_that_went_back_gives_no_negative_duration(connection, settled):
 
 
 def test_a_state_sinks_call_ends(connection, settled):
-    """Its batch is over, unless something may have landed."""
+    """Its batch ends, unless some rows may have been sent."""
     connection.execute(sink.update().values(batch="b1", batch_started_at=START))
     settled(maybe_sent=True)
     assert sink_row(connection).batch == "b1"
@@ -381,7 +381,7 @@ def test_a_state_sinks_call_ends(connection, settled):
 
 
 def test_the_rest_of_the_lane_is_shown(connection, settled):
-    """`status` tells that the destination fails."""
+    """`status` shows that the destination fails."""
     settled(rest_until=LATER)
     assert sink_row(connection).rest_until == LATER
     settled()
@@ -407,7 +407,7 @@ def test_a_probe_that_works_ends_the_pause(connection, settled):
 
 @pytest.mark.parametrize("what", [{"resumed": True}, {"pause": Pause("broken", "no access", "share", LATER)}])
 def test_a_persons_pause_outlasts_the_call(connection, settled, what):
-    """Whoever paused the sink during the call finds it paused, for the reason given."""
+    """The pause of an operator during the call stays, with its reason."""
     leases.pause(connection, "chat", Pause("person", "holidays"))
     settled(**what)
     assert (sink_row(connection).paused, sink_row(connection).reason) == ("person", "holidays")
@@ -417,7 +417,7 @@ def test_a_persons_pause_outlasts_the_call(connection, settled, what):
 
 
 def test_without_the_lease_nothing_is_written(connection):
-    """Outcomes, notes, follow-ups and record of a worker that lost its lease are dropped."""
+    """Outcomes, notes, follow-ups and attempts of a worker that lost its lease are dropped."""
     lost = lease_of(connection)
     id_ = in_flight(connection)
     lease_of(connection, owner="other")

@@ -1,4 +1,4 @@
-"""How things stand, as one look at the store shows it."""
+"""The status of source and sinks, by one read of the store."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def add_event(store, seq, kind="event", received_at=START):
 
 
 def test_an_empty_store(store):
-    """Nothing came, nothing waits."""
+    """Nothing was received, and nothing is pending."""
     assert source(store, NOW) == SourceStatus(events=0, interviews=0, unreadable=0, unknown=0, last_received_at=None)
     (chat,) = sinks(store, NOW, ["chat"])
     assert (chat.name, chat.type, chat.state, chat.reason, chat.pending, chat.dead) == ("chat", "slack", "ok", "", 0, 0)
@@ -42,7 +42,7 @@ def test_an_empty_store(store):
 
 
 def test_the_source(store):
-    """Events by what they turned out to be, interviews, the last receipt."""
+    """Events by kind, interviews, and the last receipt."""
     for seq, kind in enumerate(["event", "unknown", "event", "unreadable", "unknown"], start=1):
         add_event(store, seq, kind, received_at=START + seq)
     columns = {
@@ -60,7 +60,7 @@ def test_the_source(store):
 
 
 def test_pending_rows_and_their_age(store):
-    """Held and follow-up work counts too; what is done does not."""
+    """Rows that are held back and follow-ups count too; settled rows do not."""
     add(store, since=START)
     add(store, since=START - 10_000, blocks_key=1, not_before=NOW + 1)
     add(store, since=START + 5, event_seq=None)
@@ -71,7 +71,7 @@ def test_pending_rows_and_their_age(store):
 
 
 def test_a_verification_that_waits_is_not_pending(store):
-    """It waits for its time for hours, and nothing is wrong meanwhile."""
+    """It waits for hours for its time, which is not a delay."""
     add(
         store,
         since=START,
@@ -86,7 +86,7 @@ def test_a_verification_that_waits_is_not_pending(store):
     assert (found.state, found.pending, found.oldest_age_seconds) == ("ok", 0, 0.0)
 
 
-def test_the_last_verification_of_the_present_destination_is_told(store):
+def test_the_last_verification_of_the_present_destination_is_shown(store):
     """One of a destination that the sink had before is not."""
     assert the_sink(store).in_sync is None
     store.execute(update(sink).values(destination="here"))
@@ -108,13 +108,13 @@ def test_differences_that_are_verified_again_at_once_are_being_repaired(store, d
 
 
 def test_a_clock_behind_the_rows_gives_no_negative_age(store):
-    """Age is at least nothing."""
+    """The age is at least 0."""
     add(store, since=NOW + 5000)
     assert the_sink(store).oldest_age_seconds == 0.0
 
 
 def test_dead_letters_are_counted(store):
-    """They wait for a person, so they are not pending."""
+    """They wait for an operator, so they are not pending."""
     add(store, state=DEAD)
     found = the_sink(store)
     assert (found.state, found.dead, found.pending) == ("ok", 1, 0)
@@ -130,7 +130,7 @@ def test_a_paused_sink_says_why_and_what_to_do(store, kind):
 
 
 def test_a_resting_sink_says_so(store):
-    """Its destination fails just now; when the rest is over, nothing is said."""
+    """Its destination fails at present. After the rest nothing is shown."""
     store.execute(update(sink).values(rest_until=NOW + 1))
     assert the_sink(store).reason == "the destination fails, resting"
     store.execute(update(sink).values(rest_until=NOW))
@@ -153,14 +153,14 @@ def test_a_sink_that_is_no_longer_configured_is_orphaned(store, state):
     assert "no longer configured" in found.reason
 
 
-def test_an_orphan_with_nothing_to_say_is_left_out(store):
-    """History alone is not shown for ever."""
+def test_an_orphaned_sink_without_pending_deliveries_is_left_out(store):
+    """Settled deliveries alone are not shown."""
     add(store, state=DELIVERED)
     assert sinks(store, NOW, configured=()) == []
 
 
 def test_without_a_configuration_all_sinks_are_there(store):
-    """A look at the store alone calls nobody orphaned."""
+    """Without it no sink is called orphaned."""
     assert the_sink(store, configured=None).state == "ok"
 
 
@@ -174,7 +174,7 @@ def test_sinks_do_not_mix(store):
 
 @pytest.mark.parametrize("odd", [{}, {"at": "yesterday"}, {"verdict": 1}, [], "in sync"])
 def test_a_note_that_is_no_report_harms_no_look(store, odd):
-    """A sink may use that name for something of its own, and another version may write more or less."""
+    """A sink may use that name for another purpose, and another version may store other values."""
     store.execute(update(sink).values(destination="place"))
     notes.write(store, "chat", "place", {REPORT: odd})
     assert the_sink(store).verified_at is None

@@ -34,7 +34,7 @@ def holder(tmp_path):
 
 
 def test_a_second_process_is_refused(tmp_path, holder):
-    """With the store's path and the two ways out."""
+    """The message has the store's path and two solutions."""
     with (
         pytest.raises(UsageError, match=rf"serves {tmp_path}/store\.db already; stop it first, or .*\[store\] url"),
         StoreLock(tmp_path / "store.db"),
@@ -66,13 +66,13 @@ def test_two_stores_have_two_locks(tmp_path):
 
 
 def test_within_one_process_it_is_held_too(tmp_path):
-    """A second service in the same process is one too many as well."""
+    """A second service in the same process is refused, too."""
     with StoreLock(tmp_path / "store.db"), pytest.raises(UsageError), StoreLock(tmp_path / "store.db"):
         pass
 
 
 def test_the_folder_is_made(tmp_path):
-    """The lock comes before the store."""
+    """The lock is made before the store."""
     with StoreLock(tmp_path / "data" / "store.db"):
         assert stat.S_IMODE((tmp_path / "data" / "store.db.lock").stat().st_mode) == 0o600
 
@@ -84,6 +84,6 @@ def test_an_error_names_the_setting_when_the_lock_cannot_be_made(tmp_path):
 
 
 def test_a_child_does_not_inherit_it(tmp_path):
-    """A process that we start and that outlives us does not keep the store locked."""
+    """A child process that continues after the service does not keep the store locked."""
     with StoreLock(tmp_path / "store.db") as lock:
         assert not os.get_inheritable(lock._file)

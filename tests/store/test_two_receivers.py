@@ -1,4 +1,4 @@
-"""Two receivers on one PostgreSQL store, whatever they are sent at the same time."""
+"""Two receivers on one PostgreSQL store get events at the same time."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ async def send(receiver, groups):
 
 
 async def storm(url, *plays):
-    """Several receivers at once; returns what each was told."""
+    """Sends to several receivers at the same time. Returns the answers of each."""
     receivers = [Receiver(url, routing_table(chat=False, sheet=True)) for _ in plays]
-    told = await asyncio.gather(*(send(*pair) for pair in zip(receivers, plays, strict=True)))
+    answers_of_all = await asyncio.gather(*(send(*pair) for pair in zip(receivers, plays, strict=True)))
     for receiver in receivers:
         await receiver.writer.close()
-    return told
+    return answers_of_all
 
 
-def check(url, told):
-    """One event per identity, the first of its bodies merged, a delivery for each sink, and everybody told so."""
+def check(url, answers_of_all):
+    """Asserts one event per identity, the merge of its first body, a delivery for each sink, and the same answers."""
     stored = {identity: (seq, raw) for seq, identity, raw in rows(url, f"SELECT seq, identity, body FROM {WITH_BODY}")}
-    answers = [(read(raw, START).identity, answer) for one in told for raw, answer in one]
+    answers = [(read(raw, START).identity, answer) for one in answers_of_all for raw, answer in one]
     assert {identity for identity, _ in answers} == set(stored)
     assert all(answer.seq == stored[identity][0] for identity, answer in answers)
     first = [identity for identity, answer in answers if not answer.duplicate]
@@ -61,7 +61,7 @@ def check(url, told):
 
 
 def merged(raws):
-    """Every interview as a single reader of all events would know it, in whatever order."""
+    """Every interview as merged from all events in any order."""
     states = {}
     for reading in (read(raw, START) for raw in raws):
         if reading.kind == "event":
@@ -72,15 +72,13 @@ def merged(raws):
 @settings(max_examples=12)
 @given(sequences, sequences)
 def test_nothing_is_lost_doubled_or_merged_wrong(one, other):
-    """Whatever the two are sent, the store is the same as if one had got it all."""
+    """The store is the same as with one receiver that got all events."""
     with empty_store() as url:
         check(url, asyncio.run(storm(url, one, other)))
 
 
 async def test_a_storm_about_few_interviews(postgres_url):
-    """Hundreds of events in different orders, repeats included: receivers overtake each other all the time, and
-    nobody is refused for it.
-    """
+    """Hundreds of events in different orders with repeats: receivers conflict all the time, and no event is refused."""
     chance = random.Random(5)
     events = [
         body(name, interview, START + number, score={"value": number % 5})
@@ -93,8 +91,8 @@ async def test_a_storm_about_few_interviews(postgres_url):
         mine = chance.sample(events, 300)
         plays.append([mine[at : at + 10] for at in range(0, len(mine), 10)])
     with capture_logs() as logs:
-        told = await storm(postgres_url, *plays)
-    check(postgres_url, told)
+        answers_of_all = await storm(postgres_url, *plays)
+    check(postgres_url, answers_of_all)
     assert logs == []
 
 
@@ -110,9 +108,11 @@ async def test_events_of_one_receiver_keep_their_order(postgres_url):
 
 
 async def test_versions_count_the_changes(postgres_url):
-    """Each group that touched an interview is one version, whoever wrote it."""
-    told = await storm(postgres_url, *[[[body(SCORE, "i1", START + 2 * n + who)] for n in range(25)] for who in (0, 1)])
-    check(postgres_url, told)
+    """Each group that changed an interview is one version, in any process."""
+    answers_of_all = await storm(
+        postgres_url, *[[[body(SCORE, "i1", START + 2 * n + who)] for n in range(25)] for who in (0, 1)]
+    )
+    check(postgres_url, answers_of_all)
     ((version, state),) = rows(postgres_url, "SELECT version, state FROM interview")
     assert version == 50
     assert decode(state).base[0] == START + 49

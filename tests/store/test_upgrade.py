@@ -217,14 +217,14 @@ def test_the_store_keeps_its_name_and_forgets_old_heartbeats(upgraded):
 
 
 def test_ids_of_deleted_deliveries_are_not_used_again(upgraded):
-    """The destination may know them as idempotency keys."""
+    """The destination may have them as idempotency keys."""
     columns = "sink, key, interview_id, priority, since"
     put = text(f"INSERT INTO delivery ({columns}) VALUES ('chat', '', '', 1, 0) RETURNING id")
     assert upgraded.execute(put).scalar() == LAST_ID + 1
 
 
 def test_follow_ups_are_about_what_their_keys_said(upgraded):
-    """Not about the interview of the delivery that asked; those of other sinks keep their word."""
+    """They are not about the interview of the delivery that asked. Those of other sinks keep their purpose."""
     columns = "purpose, key, interview_id, subject"
     rows = upgraded.execute(text(f"SELECT {columns} FROM delivery WHERE event_seq IS NULL AND state = 0 ORDER BY id"))
     assert [tuple(row) for row in rows] == [after for _, after in FOLLOW_UPS]

@@ -1,4 +1,4 @@
-"""The writer: what was answered is on the disk, and whatever fails, the writer goes on."""
+"""The writer: acknowledged events are on the disk, and the writer continues after any failure."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ BEGIN INSERT INTO child VALUES (99); END;
 
 
 async def test_an_answer_comes_after_the_commit(bench_of):
-    """Whoever was answered finds the event in the file, seen from another connection."""
+    """Another connection reads the event after its answer."""
     bench = bench_of()
     for number in range(30):
         answer = await bench.offer(f"i{number}")
@@ -55,7 +55,7 @@ async def test_an_answer_comes_after_the_commit(bench_of):
 
 
 async def test_no_answer_while_the_commit_is_under_way(bench_of):
-    """When COMMIT begins, nobody of the group has been answered."""
+    """When COMMIT begins, no event of the group was answered."""
     bench = bench_of()
     answered_at_commit = []
 
@@ -71,7 +71,7 @@ async def test_no_answer_while_the_commit_is_under_way(bench_of):
 
 
 async def test_a_group_is_one_transaction(bench_of):
-    """All that wait are committed together, and jobs ride along."""
+    """All waiting events are committed together, with the waiting jobs."""
     bench = bench_of()
     async with held(bench):
         answers = [bench.offer(f"i{number}") for number in range(20)]
@@ -95,7 +95,7 @@ async def test_repeats_are_answered_with_the_first_number(bench_of):
 
 
 async def test_a_group_has_a_limit(bench_of):
-    """A burst is cut into transactions of 512 events."""
+    """A burst is divided into transactions of 512 events."""
     bench = bench_of()
     async with held(bench):
         answers = [bench.offer(f"i{number}") for number in range(600)]
@@ -104,7 +104,7 @@ async def test_a_group_has_a_limit(bench_of):
 
 
 async def test_a_group_of_large_bodies_is_cut_by_size(bench_of):
-    """Bodies of a mebibyte go four to a transaction, so that the loop is not held up."""
+    """A transaction has four bodies of 1 MiB, so that the event loop is not blocked."""
     bench = bench_of()
     async with held(bench):
         answers = [bench.offer(f"i{number}", filler="x" * 2**20) for number in range(5)]
@@ -112,7 +112,7 @@ async def test_a_group_of_large_bodies_is_cut_by_size(bench_of):
     assert [len(plan.events) for plan in bench.plans] == [4, 1]
 
 
-async def test_somebody_who_went_away_disturbs_nobody(bench_of):
+async def test_a_cancelled_wait_does_not_affect_other_events(bench_of):
     """A cancelled wait leaves its event stored and the others answered."""
     bench = bench_of()
     async with held(bench):
@@ -125,7 +125,7 @@ async def test_somebody_who_went_away_disturbs_nobody(bench_of):
     assert bench.stored() == [(1, "i1"), (2, "i2")]
 
 
-async def test_the_load_tells_the_events_per_second(bench_of):
+async def test_the_load_is_the_number_of_events_per_second(bench_of):
     """Lanes see how busy the receiver is."""
     bench = bench_of()
     assert bench.writer.load.rate == 0
@@ -138,8 +138,8 @@ async def test_the_load_tells_the_events_per_second(bench_of):
 
 
 @given(st.lists(st.tuples(st.integers(1, 500), st.floats(0, 10)), max_size=20), st.floats(0, 10))
-def test_the_load_is_the_sum_of_its_groups_each_fading_by_itself(groups, after):
-    """However the events came together, the same events at the same times are the same load."""
+def test_the_load_does_not_depend_on_the_grouping(groups, after):
+    """The same events at the same times are the same load in any groups."""
     load, now, passed = Load(), 0.0, []
     for size, pause in groups:
         now += pause
@@ -153,7 +153,7 @@ def test_the_load_is_the_sum_of_its_groups_each_fading_by_itself(groups, after):
 
 
 async def test_another_writer_delays_and_nothing_fails(bench_of):
-    """While another connection writes, events wait, the loop goes round, and then they are stored."""
+    """While another connection writes, events wait and the event loop runs. Then they are stored."""
     bench = bench_of()
     with locked(bench.path) as other:
         other.execute("UPDATE meta SET value = 'by the other' WHERE key = 'written'")
@@ -176,7 +176,7 @@ connection.execute("COMMIT")
 
 
 async def test_another_process_delays_and_nothing_fails(bench_of):
-    """A command that writes into the file of a running service holds events back, no more."""
+    """A command that writes to the file of a running service only delays events."""
     bench = bench_of()
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-c", OTHER_PROCESS, bench.path, stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -190,8 +190,8 @@ async def test_another_process_delays_and_nothing_fails(bench_of):
     assert marked(bench) == "by a process"
 
 
-async def test_patience_with_another_writer_ends(bench_of):
-    """After the limit everything that waits is refused, and so is what comes; when the other has gone, it works."""
+async def test_the_wait_for_another_writer_is_limited(bench_of):
+    """After the limit waiting and new events are refused. When the other writer has finished, events are stored."""
     bench = bench_of(busy_ms=20)
     with locked(bench.path):
         with pytest.raises(StoreUnavailable, match="locked"):
@@ -209,7 +209,7 @@ async def test_patience_with_another_writer_ends(bench_of):
 
 @pytest.mark.parametrize("place", [0, 2, 4])
 async def test_a_bad_event_fails_alone(bench_of, place):
-    """One event that the store refuses costs the others of its group nothing, and no number."""
+    """An event that the store refuses does not affect the others of its group, and uses no number."""
     bench = bench_of(REFUSES_BAD)
     names = [f"i{number}" for number in range(4)]
     names.insert(place, "bad")
@@ -225,15 +225,15 @@ async def test_a_bad_event_fails_alone(bench_of, place):
 
 
 async def test_a_bad_event_that_comes_alone_is_refused(bench_of):
-    """With nobody to share a transaction with, it is refused all the same, and the next has its number."""
+    """An event alone in its transaction is refused, too, and the next one gets its number."""
     bench = bench_of(REFUSES_BAD)
     with pytest.raises(StoreUnavailable, match="refused by the test"):
         await bench.offer("bad")
     assert (await bench.offer("good")).seq == 1
 
 
-async def test_a_bad_event_is_told_to_the_engineer(bench_of):
-    """Nobody else learns of it: the sender sees a 503. The reason is the driver's, without the event's values."""
+async def test_a_bad_event_is_logged(bench_of):
+    """The sender gets a 503. The log has the driver's reason, without the event's values."""
     bench = bench_of(REFUSES_BAD)
     with capture_logs() as logs, pytest.raises(StoreUnavailable):
         await bench.offer("bad", candidate={"name": "Zoë Secret"})
@@ -292,7 +292,7 @@ async def test_an_event_that_fails_at_the_commit_fails_alone(bench_of):
 
 
 async def test_a_job_in_a_failed_transaction_is_repeated_alone(bench_of):
-    """Settling does not suffer from the events it rode with."""
+    """A settlement does not fail because of the events in its transaction."""
     bench = bench_of(FAILS_AT_COMMIT)
     runs = []
 
@@ -311,7 +311,7 @@ async def test_a_job_in_a_failed_transaction_is_repeated_alone(bench_of):
 
 
 async def test_a_transaction_that_stayed_open_is_ended(bench_of):
-    """Should a rollback itself fail, the next transaction begins with it: the writer is not stuck for ever."""
+    """When a rollback fails, the next transaction begins with it, so that the writer continues."""
     bench = bench_of()
     bench.connection.execute("BEGIN IMMEDIATE")
     bench.connection.execute("UPDATE meta SET value = 'left over' WHERE key = 'written'")
@@ -319,7 +319,7 @@ async def test_a_transaction_that_stayed_open_is_ended(bench_of):
     assert marked(bench) == "0"
 
 
-async def test_a_job_whose_commit_fails_is_told(bench_of):
+async def test_a_failed_commit_is_raised_to_the_job(bench_of):
     """A job alone in its transaction gets the failure, once."""
     bench = bench_of(FAILS_AT_COMMIT)
     with pytest.raises(StoreUnavailable, match="FOREIGN KEY"):
@@ -344,7 +344,7 @@ def full_disk(path):
 
 
 async def test_a_disk_that_is_full_at_commit(bench_of):
-    """The write of the log fails for real: refused, then, with space again, stored with the next number."""
+    """The write of the log fails: the event is refused, and stored with the next number when there is space."""
     bench = bench_of()
     await bench.offer("before")
     with full_disk(bench.path):
@@ -359,7 +359,7 @@ async def test_a_disk_that_is_full_at_commit(bench_of):
 
 
 def grow(bench, pages):
-    """Lets the file grow by so many pages from its present size."""
+    """Allows the file to grow by this number of pages."""
     present = bench.connection.execute("PRAGMA page_count").fetchone()[0]
     bench.connection.execute(f"PRAGMA max_page_count = {present + pages}")
 
@@ -381,7 +381,7 @@ async def test_a_file_that_may_not_grow(bench_of):
 
 
 async def test_a_job_that_fills_the_disk_takes_only_its_transaction_with_it(bench_of):
-    """SQLite ends the transaction by itself then; the writer notices and goes on."""
+    """SQLite ends the transaction then; the writer notices it and continues."""
     bench = bench_of()
     grow(bench, 0)
     large = "x" * 200_000
@@ -396,7 +396,7 @@ async def test_a_job_that_fills_the_disk_takes_only_its_transaction_with_it(benc
 
 
 async def test_a_job_that_raises_undoes_only_its_own_changes(bench_of):
-    """Its caller gets the very exception; the events and the other jobs of the transaction are committed."""
+    """The caller gets the exception itself; the events"""
     bench = bench_of()
 
     def failing(connection):
@@ -416,7 +416,7 @@ async def test_a_job_that_raises_undoes_only_its_own_changes(bench_of):
 
 
 async def test_a_mistake_in_a_job_is_not_taken_for_a_lack_of_the_store(bench_of):
-    """A wrong statement would be tried again for ever if it looked like a full disk."""
+    """A wrong statement must not look like a full disk, because it would be tried again without end."""
     bench = bench_of()
     with pytest.raises(Exception, match="no such table") as caught:
         await bench.writer.run(lambda connection: connection.exec_driver_sql("SELECT * FROM strangers"))
@@ -424,7 +424,7 @@ async def test_a_mistake_in_a_job_is_not_taken_for_a_lack_of_the_store(bench_of)
 
 
 async def test_a_job_sees_the_jobs_before_it(bench_of):
-    """Jobs run in the order of their asking."""
+    """Jobs run in the order in which they were submitted."""
     bench = bench_of()
     tasks = [await queued(bench, writes(str(number))) for number in range(5)]
     await asyncio.gather(*tasks)
@@ -445,7 +445,7 @@ async def test_beyond_the_limit_events_are_refused_at_once(bench_of):
 
 
 async def test_the_bytes_that_wait_are_bounded(bench_of):
-    """Large bodies fill the intake before their number does, and make room again."""
+    """Large bodies reach the limit of bytes before that of events. Settled ones make room again."""
     bench = bench_of()
     large = arrival(body(filler="x" * 2**20))
     answers = []

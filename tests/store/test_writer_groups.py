@@ -1,4 +1,4 @@
-"""Whatever comes together in a group and whatever of it fails: who is told what, and what is in the file."""
+"""Any mix of events and jobs in a group, with any failures: the answers, and the content of the file."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def fail(connection):
 
 
 async def play(path, played):
-    """Offers each group at once; returns the answers that should have come and those that came."""
+    """Offers each group at once. Returns the expected answers and the actual ones."""
     connection = database.connect(path)
     connection.executescript(SCHEMA)
     bench = Bench(path, connection)
@@ -69,8 +69,8 @@ async def play(path, played):
 
 @settings(max_examples=15, deadline=None)
 @given(groups)
-def test_who_is_told_what(played):
-    """A bad event is refused; the others are stored, numbered without a gap, and each job is done once or undone."""
+def test_each_event_of_a_mixed_group_gets_its_answer(played):
+    """A bad event is refused, the others have numbers without a gap, and each job is done once or undone."""
     with tempfile.TemporaryDirectory() as folder:
         path = make_store_file(Path(folder) / "store.db")
         expected, came = asyncio.run(play(path, played))
