@@ -6,12 +6,14 @@ The command `status`, the dashboard and the alerts show the same `Health`.
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Collection, Iterator, Mapping
 from typing import Literal
 
 import msgspec
 from sqlalchemy import Connection
 
+from connector.config import Config
 from connector.formats import counted, format_duration
 from connector.http import ResponseClass, classify
 from connector.role import Role
@@ -118,6 +120,21 @@ def health(connection: Connection, now: int, configured: Collection[str] | None)
     troubles.sort(key=lambda trouble: trouble.level != "problem")
     held = decided.get(RequestState.HELD, 0) + decided.get(RequestState.UNCLEAR, 0)
     return Health(now, service, source, sinks, troubles, tasks, held)
+
+
+def changed_settings(settings: Config, service: ServiceStatus) -> list[Trouble]:
+    """Returns a warning when a file of the configuration was changed after a process of this machine had started. A
+    process reads its configuration at the start only.
+    """
+    here = socket.gethostname()
+    started = [each.started_at for each in service.processes if each.state == "running" and each.host == here]
+    changed = [file for file in (settings.path, settings.folder / ".env") if file is not None and file.is_file()]
+    newer = [file.name for file in changed if started and file.stat().st_mtime * 1000 > min(started)]
+    if not newer:
+        return []
+    what = f"{' and '.join(newer)} changed after the service had started"
+    fix = "run `connector check`, then restart the service"
+    return [Trouble("warning", "service", what, "the service uses the settings of its start", fix)]
 
 
 def _service(processes: list[Process]) -> ServiceStatus:

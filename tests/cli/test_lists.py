@@ -1,6 +1,7 @@
 """Commands that list: their tables and JSON, and that they create nothing."""
 
 import json
+import socket
 
 import msgspec
 import pytest
@@ -230,6 +231,21 @@ def test_without_a_running_service_no_sink_is_ok(run, filled):
     assert shown.startswith("Service: running since ")
     assert "UTC, version 1.2, process 7 on here\n" in shown
     assert {sink["state"] for sink in json.loads(run("status", "--json").stdout)["sinks"]} == {"ok"}
+
+
+@pytest.mark.parametrize(
+    ("started_before", "host", "warned"),
+    [(True, socket.gethostname(), True), (False, socket.gethostname(), False), (True, "another-machine", False)],
+)
+def test_status_warns_of_settings_that_changed_after_the_service_of_this_machine_started(
+    run, filled, started_before, host, warned
+):
+    """The service reads its settings at the start only, so that an edited file has no effect until a restart."""
+    started_at = filled.file.with_name("config.toml").stat().st_mtime * 1000 + (-60_000 if started_before else 60_000)
+    processes.beat(filled.connection, Process("one", "all", round(started_at), now(), host=host))
+    found = [each["what"] for each in json.loads(run("status", "--json").stdout)["troubles"]]
+    assert ("config.toml changed after the service had started" in found) is warned
+    assert ("  run `connector check`, then restart the service\n" in run("status").stdout) is warned
 
 
 def test_refused_requests_are_shown_with_time_and_remedy(run, world):
