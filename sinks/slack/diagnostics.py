@@ -47,7 +47,7 @@ _metadata:
   minor_version: 1
 display_information:
   name: Hireflix notifier
-  description: Tells a channel what happens to Hireflix interviews
+  description: Posts to a channel what happens to Hireflix interviews
   background_color: "#2f3b52"
 features:
   bot_user:

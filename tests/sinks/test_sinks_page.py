@@ -102,3 +102,17 @@ def _keys(value):
         if isinstance(value, dict)
         else 0
     )
+
+
+@pytest.mark.parametrize("kind", ["google_sheets", "slack"])
+def test_every_message_in_the_troubleshooting_of_a_guide_is_one_of_the_connector(kind):
+    """A `…` stands for a value."""
+    root = Path(__file__).parents[2]
+    page = (root / "docs" / f"{kind.replace('_', '-')}.md").read_text("utf-8")
+    files = [file for folder in ("connector", "sinks") for file in (root / folder).rglob("*.py")]
+    source = re.sub(r'"\s+f?"', "", "".join(file.read_text("utf-8") for file in files))
+    cells = re.findall(r"^\| (`.*?) \|", page.split("## Troubleshooting")[1].split("\n## ")[0], re.MULTILINE)
+    messages = [message for cell in cells for message in re.findall("`([^`]+)`", cell)]
+    assert len(messages) > 15
+    for message in messages:
+        assert [part for part in message.split("…") if part.strip(' "()') not in source] == [], message
