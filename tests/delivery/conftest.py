@@ -20,7 +20,7 @@ INTAKE = 10_000
 
 
 class OneProcess(PostgresStore):
-    """A database that nobody shares: what lanes do on it is what they do on a file. `test_owning.py` shares."""
+    """A database with one process, so that lanes do the same as on a file. `test_owning.py` has several processes."""
 
     shared = False
 

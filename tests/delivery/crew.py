@@ -1,4 +1,4 @@
-"""Several workers on one store, each with a lane for the same sink, and a clock that only moves when told."""
+"""Several workers on one store, each with a lane for the same sink, and a clock that the test moves."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from tests.delivery.rig import Meters, Scripted, WaitingClock
 
 
 class SharedFile(SqliteStore):
-    """A file that lanes believe to be shared, so that their rules can be tested without a server."""
+    """A file that lanes treat as shared, so that their rules can be tested without a server."""
 
     shared = True
 
 
 class Gate:
-    """A worker's way to the store; `after_read` and `before_write` may do something in that very moment."""
+    """A worker's access to the store; `after_read` and `before_write` are called at these moments."""
 
     shared = True
 
@@ -63,7 +63,7 @@ class Worker:
         self.lane = Lane(made, DeliveryRuntime(self.gate, crew.clock, Meters(), name, policy))
 
     async def works_off(self) -> None:
-        """Steps until there is nothing to do now."""
+        """Steps until nothing is due."""
         while (at := await self.lane.step()) is not None and at <= self.lane._clock.now():
             pass
 
@@ -109,8 +109,8 @@ class Crew:
         return {row.key: json.loads(row.value) for row in rows}
 
 
-def deaf(act: Callable[[], Any], result: Result) -> Callable[..., Any]:
-    """A call during which the process stands still while `act` goes on elsewhere; it notices nothing of being ended."""
+def frozen_call(act: Callable[[], Any], result: Result) -> Callable[..., Any]:
+    """A call during which the process is stopped while `act` runs in another. It does not notice its cancellation."""
 
     async def script(batch: Any, context: Context) -> Result:
         elsewhere = asyncio.create_task(act())

@@ -1,4 +1,4 @@
-"""A lane on a real store with a scripted sink and a clock that only moves when told."""
+"""A lane on a real store with a scripted sink and a clock that the test moves."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Script = Callable[[Batch, Context], Any]
 
 
 class WaitingClock(ManualClock):
-    """A manual clock on which lanes can wait: `advance` lets those go on whose time has come."""
+    """A manual clock on which lanes can wait: `advance` ends the waits that are over."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class WaitingClock(ManualClock):
         return sum(not over.is_set() for _, over in self._waiting)
 
     def set_back(self, seconds: float) -> None:
-        """Somebody corrects the machine's clock."""
+        """Sets the machine's clock back."""
         self._at -= round(seconds * 1000)
 
     def advance(self, seconds: float) -> int:
@@ -63,7 +63,7 @@ class WaitingClock(ManualClock):
 
 
 class Scripted(Sink[SinkConfig]):
-    """Does what the script says, else delivers everything; remembers what it was given."""
+    """Follows the script, then delivers everything. Records its deliveries."""
 
     Config = SinkConfig
     max_batch = 100
@@ -116,7 +116,7 @@ class Gathering(State):
 
 
 class Meters:
-    """Remembers what lanes count."""
+    """Records what lanes count."""
 
     def __init__(self) -> None:
         self.answers: list[SinkResponse] = []
@@ -204,13 +204,13 @@ def dispatcher_of(rig, *sinks, routes=None, renamed_from=None):
 
 
 async def until(condition):
-    """Lets the loop go round until a fact holds; the test's own time limit is the end of patience."""
+    """Runs the event loop until a condition holds, at most until the time limit of the test."""
     while not condition():  # noqa: ASYNC110 - the fact is not ours to signal
         await asyncio.sleep(0)
 
 
 async def run_until(dispatcher, clock, condition):
-    """Runs the lanes, moving the clock on whenever everything waits, until a fact holds."""
+    """Runs the lanes until a condition holds, and moves the clock whenever all of them wait."""
     await dispatcher.start()
     while not condition():
         clock.advance(0.01)

@@ -1,4 +1,4 @@
-"""Waiting: full jitter over doubling windows, and the rest of a lane."""
+"""Backoff: full jitter over doubling windows, and the rest of a lane."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class Batching(One):
 
 @pytest.mark.parametrize(("name", "calls"), [("interview.create", [1, 3, 1]), ("interview.finish", [1, 1, 1, 1, 1])])
 async def test_only_batchable_events_share_a_call(rig_of, name, calls):
-    """Of one event, up to the number that the sink names; what has a better priority comes before it, alone."""
+    """Those of one event, up to the number of the sink. Events with a better priority are sent before them, alone."""
     rig = await rig_of(Batching())
     for number in range(4):
         await rig.event(name, f"i{number}")
@@ -35,7 +35,7 @@ async def test_only_batchable_events_share_a_call(rig_of, name, calls):
     assert rig.sinks[0].called_with[0] == ["interview.finish"]
 
 
-async def test_a_crowd_holds_one_delivery_of_each_interview(rig_of):
+async def test_a_batch_has_one_delivery_of_each_interview(rig_of):
     """Order is kept per interview."""
     rig = await rig_of(Batching())
     for number in (1, 2, 3):
@@ -45,8 +45,8 @@ async def test_a_crowd_holds_one_delivery_of_each_interview(rig_of):
     assert [len(names) for names in rig.sinks[0].called_with] == [1, 1, 1]
 
 
-async def test_a_crowd_ends_where_another_event_comes(rig_of):
-    """Only the first rows in a row, so that nothing overtakes."""
+async def test_a_batch_ends_before_another_event(rig_of):
+    """Only the first rows up to another event, so that the order is kept."""
     rig = await rig_of(Batching())
     for number, name in enumerate(["create", "create", "delete", "create"]):
         await rig.event(f"interview.{name}", f"i{number}")

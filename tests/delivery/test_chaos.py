@@ -1,4 +1,6 @@
-"""Whatever a sink answers and whenever the process dies: nothing is lost, and nothing goes out twice unannounced."""
+"""With any answers of a sink and any end of the process nothing is lost, and nothing is sent twice without
+`maybe_sent`.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,8 @@ class Died(BaseException):
 
 
 class Destination:
-    """A place where anything may go wrong. `unclear` holds the ids of deliveries that may have arrived and nobody was
-    told; of a state sink only the last call counts. `complaints` are the promises that the lane broke.
+    """A destination that may fail in any way. `unclear` are the ids of deliveries that may have arrived without an
+    answer; for a state sink only the last call counts. `violations` are the promises that the lane broke.
     """
 
     def __init__(self, chance, *, state):
@@ -35,7 +37,7 @@ class Destination:
         self.refused = set()
         self.order_by_id = {}
         self.batch_of = {}
-        self.complaints = []
+        self.violations = []
 
     async def take(self, batch, context):
         self.examine(batch)
@@ -44,21 +46,23 @@ class Destination:
         return await way(batch, context)
 
     def examine(self, batch):
-        """Complains when two that have an order come at once, what is unclear comes unannounced, or it is overtaken."""
+        """Records a violation when two deliveries of one key are in a call, or an unclear one comes without
+        `maybe_sent` or too late.
+        """
         if len({self.order_of(one) for one in batch.deliveries}) != len(batch.deliveries):
-            self.complaints.append("two of an order")
+            self.violations.append("two deliveries of one key")
         announced = batch.maybe_sent or (not self.unclear if self.state else self.unclear.isdisjoint(ids_of(batch)))
         if not announced:
-            self.complaints.append("unannounced")
+            self.violations.append("without maybe_sent")
         for one in batch.deliveries:
             if not self.state and one.id in self.unclear and self.batch_of[one.id] != batch.id:
-                self.complaints.append("under another id")
+                self.violations.append("under another id")
             if not self.state and any(self.order_by_id[id_] == self.order_of(one) for id_ in self.unclear - {one.id}):
-                self.complaints.append("overtaken")
+                self.violations.append("after a later delivery of its key")
             self.order_by_id[one.id], self.batch_of[one.id] = self.order_of(one), batch.id
 
     def order_of(self, delivery):
-        """What the order is kept by: the interview of a state sink, the purpose and the key of a message sink."""
+        """The key of the order: the interview for a state sink, the purpose and the key for a message sink."""
         return delivery.key if self.state else (delivery.purpose, delivery.key)
 
     def arrive(self, delivery):
@@ -67,7 +71,7 @@ class Destination:
         return Delivered()
 
     def resolve(self):
-        """A state sink learns from its notes what became of the call before."""
+        """A state sink reads from its notes whether the call before was applied."""
         if self.state:
             self.unclear.clear()
 
@@ -127,8 +131,8 @@ def ids_of(batch):
     return {one.id for one in batch.deliveries}
 
 
-async def live(rig, chance):
-    """Something happens: an event, time, a call, a restart."""
+async def step(rig, chance):
+    """One step: an event, time, a call, or a restart."""
     way = chance.random()
     if way < 0.5:
         rig.clock.advance(0.001)
@@ -153,8 +157,8 @@ async def until_all_is_settled(rig):
 @pytest.mark.parametrize("state", [False, True], ids=["messages", "state"])
 @pytest.mark.parametrize("seed", [*range(3), *(pytest.param(seed, marks=pytest.mark.chaos) for seed in range(3, 16))])
 async def test_nothing_is_lost_doubled_or_overtaken(rig_of, seed, state):
-    """What was unclear comes back announced, under its batch and before others of its key; in the end all is decided
-    as the destination said, and every message arrived once.
+    """Unclear deliveries are called again with `maybe_sent`, under their batch and before others of their key. At the
+    end all are settled as the destination answered, and every message arrived once.
     """
     chance = random.Random(seed)
     sink = (State if state else Scripted)()
@@ -163,11 +167,11 @@ async def test_nothing_is_lost_doubled_or_overtaken(rig_of, seed, state):
     destination = Destination(chance, state=state)
     sink.always = destination.take
     for _ in range(STEPS):
-        await live(rig, chance)
+        await step(rig, chance)
     destination.is_well = True
     await until_all_is_settled(rig)
     rows = {f"{rig.store.instance}-{row.id}": row.state for row in await rig.rows()}
-    assert destination.complaints == []
+    assert destination.violations == []
     assert PENDING not in rows.values()
     assert {rows[id_] for id_ in destination.refused} <= ({DEAD, SUPERSEDED} if state else {DEAD})
     assert {id_ for id_, found in rows.items() if found == DEAD} <= destination.refused

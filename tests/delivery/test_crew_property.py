@@ -1,4 +1,4 @@
-"""Whatever workers that share a store do, die, fail or come late: none is lost, none comes early, none comes twice."""
+"""Workers that share a store call, die, fail or are late: no delivery is lost, too early, or sent twice."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Died(BaseException):
     """A process ends in the middle of a call."""
 
 
-class Story:
+class SharedStore:
     """Three workers; `calls` are (key, what, delivery, maybe sent) as the destination saw them."""
 
     def __init__(self, crew, kind):
@@ -85,13 +85,13 @@ class Story:
             self.workers[number] = self.worker()
 
     async def delivers_news(self, number):
-        """Takes the sink, delivers something newer too, and gives it back."""
+        """Takes the lease, delivers a newer event, too, and releases the lease."""
         await self.crew.event(interview="i0")
         for _ in range(4):
             await self.step(number)
 
     def interrupted(self, other):
-        """The process stands still for longer than its lease, and only finds out afterwards."""
+        """The process is stopped for longer than its lease, and notices it afterwards."""
 
         async def script(batch, context):
             self.record(batch)
@@ -106,7 +106,7 @@ class Story:
         raise Died
 
     async def to_the_end(self):
-        """Somebody does the rest."""
+        """Another worker delivers the rest."""
         for _ in range(200):
             if PENDING not in await self.crew.states():
                 return
@@ -121,12 +121,12 @@ async def played(acts, kind, folder):
         make_store_file(Path(folder) / "store.db"), Crew.routing_table(kind), lambda plan: None, intake=1000
     )
     try:
-        story = Story(Crew(store, WaitingClock()), kind)
-        await story.crew.register()
+        shared = SharedStore(Crew(store, WaitingClock()), kind)
+        await shared.crew.register()
         for act in acts:
-            await story.act(*act)
-        await story.to_the_end()
-        return story.calls, len(await story.crew.states())
+            await shared.act(*act)
+        await shared.to_the_end()
+        return shared.calls, len(await shared.crew.states())
     finally:
         await store.close()
 

@@ -1,4 +1,4 @@
-"""What a destination replied to a failed call is kept with the attempt, without secrets and personal data."""
+"""The reply of a destination to a failed call is stored with the attempt, without secrets and personal data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All lanes together: taking over, filling, renaming, stopping."""
+"""All lanes together: leases at the start, filling, renaming, stopping."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DELIVERED = 1
 
 
 async def test_a_new_state_sink_is_filled_from_the_store(rig_of):
-    """Interviews that came before the sink was configured get their row."""
+    """Interviews that were stored before the sink was configured get a row."""
     rig = await rig_of(One("chat"))
     for number in range(3):
         await rig.event(interview=f"i{number}")
@@ -30,7 +30,7 @@ async def test_a_new_state_sink_is_filled_from_the_store(rig_of):
 
 
 async def test_a_new_message_sink_is_not_filled(rig_of):
-    """Nobody is told about last month because a channel was added."""
+    """A new channel gets no messages about old events."""
     rig = await rig_of(State("sheet"))
     await rig.event()
     chat, sheet = One("chat"), State("sheet")
@@ -39,7 +39,7 @@ async def test_a_new_message_sink_is_not_filled(rig_of):
 
 
 async def test_only_interviews_whose_state_meets_a_route_are_filled_in(rig_of):
-    """`events` conditions count as met, the others are asked."""
+    """Conditions on events count as met; the others are checked."""
     rig = await rig_of(One("chat"))
     await rig.event("interview.score-updated", "high", score={"value": 5})
     await rig.event("interview.score-updated", "low", score={"value": 1})
@@ -50,7 +50,7 @@ async def test_only_interviews_whose_state_meets_a_route_are_filled_in(rig_of):
 
 
 async def test_a_filled_sink_is_not_filled_again_at_the_next_start(rig_of):
-    """Only a new destination or other routes fill it anew."""
+    """Only a new destination or other routes fill it again."""
     rig = await rig_of(State("sheet"))
     await rig.event()
     first, second = State("sheet"), State("sheet")
@@ -82,7 +82,7 @@ async def test_a_moved_sink_is_filled_anew_with_empty_notes(rig_of):
 
 
 async def test_a_renamed_sink_takes_queue_and_notes_along(rig_of):
-    """`renamed_from` says where they are."""
+    """`renamed_from` is the old name."""
     rig = await rig_of(Scripted("old"))
     rig.sinks[0].always = lambda batch, context: Result(
         [Delivered()], notes={f"row:{batch.deliveries[0].key}": {"n": 1}}
@@ -131,7 +131,7 @@ async def test_a_sink_that_cannot_be_merged_with_its_old_name_is_paused(rig_of):
 
 
 async def test_a_start_takes_over_leases_and_probes_broken_sinks_at_once(rig_of):
-    """What another process held, or what was broken before a mended configuration, is tried now."""
+    """Leases of another process are taken over, and sinks that were broken are called."""
     rig = await rig_of(Scripted("chat"))
     pause = leases.Pause("broken", "channel gone", "invite", rig.clock.now() + 300_000)
     await rig.store.write(lambda c: leases.acquire(c, "chat", "dead process", rig.clock.now()))
@@ -184,7 +184,7 @@ async def test_a_stop_lets_the_call_under_way_end_and_settles_it(rig_of):
 
 
 async def test_a_stop_does_not_wait_for_ever(rig_of):
-    """A call that hangs is given up; its batch comes back marked."""
+    """A call that hangs is cancelled. Its batch is called again with `maybe_sent`."""
     rig = await rig_of(Scripted("chat"))
     chat = Scripted("chat")
     started = asyncio.Event()
@@ -205,7 +205,7 @@ async def test_a_stop_does_not_wait_for_ever(rig_of):
 
 
 async def test_a_wake_delivers_at_once(rig_of):
-    """No sweep is needed when the receiver tells the lane."""
+    """No sweep is needed when the receiver wakes the lane."""
     rig = await rig_of(Scripted("chat"))
     chat = Scripted("chat")
     dispatcher = dispatcher_of(rig, chat)
@@ -218,7 +218,7 @@ async def test_a_wake_delivers_at_once(rig_of):
 
 
 async def test_an_interview_that_meets_no_route_any_more_is_delivered_with_that_mark(rig_of):
-    """A state sink goes on getting what entered it, and may take it out."""
+    """A state sink still gets its subscribed interviews, and may remove them."""
     rig = await rig_of(One("chat"))
     await rig.event("interview.score-updated", "high", score={"value": 5})
     await rig.event("interview.score-updated", "low", score={"value": 1})
@@ -235,24 +235,24 @@ async def test_an_interview_that_meets_no_route_any_more_is_delivered_with_that_
 
 
 async def test_a_state_sink_reads_its_interviews_a_part_at_a_time(rig_of):
-    """By id, with what is pending and what left its routes."""
+    """In the order of ids, with marks for pending interviews and for those that no route matches."""
     rig = await rig_of(One("chat"))
     for number in range(5):
         await rig.event(interview=f"i{number}")
-    sheet, told = State("sheet"), []
+    sheet, read = State("sheet"), []
 
     async def look(batch, context):
         after = ""
         while part := await context.interviews(after, 2):
-            told.append([(each.interview.id, each.pending, each.unrouted) for each in part])
+            read.append([(each.interview.id, each.pending, each.unrouted) for each in part])
             after = part[-1].interview.id
-        told.append(await context.get_notes(["row:i1", "nothing"]))
+        read.append(await context.get_notes(["row:i1", "nothing"]))
         return Result([Delivered() for _ in batch.deliveries], notes={"row:i1": {"x": 1}})
 
     sheet.script = [look]
-    await run_until(dispatcher_of(rig, sheet), rig.clock, lambda: told)
-    assert told[:3] == [[(f"i{n}", True, False) for n in part] for part in ((0, 1), (2, 3), (4,))]
-    assert told[3] == {}
+    await run_until(dispatcher_of(rig, sheet), rig.clock, lambda: read)
+    assert read[:3] == [[(f"i{n}", True, False) for n in part] for part in ((0, 1), (2, 3), (4,))]
+    assert read[3] == {}
 
 
 async def test_a_state_sink_that_is_late_for_long_is_logged_once(rig_of):
@@ -272,7 +272,7 @@ async def test_a_state_sink_that_is_late_for_long_is_logged_once(rig_of):
 
 
 def is_asleep(lane):
-    """Whether it has looked and waits to be woken: an event is then not its own to find."""
+    """Whether the lane waits for a wake-up, so that it does not search for an event."""
     return bool(lane._wake._waiters)
 
 
@@ -292,7 +292,7 @@ async def test_a_delivery_whose_wake_up_was_lost_is_found_by_the_sweep(rig_of):
 
 
 async def test_a_sweep_that_fails_is_logged_and_goes_on(rig_of):
-    """Whatever it meets: without it nobody would find what other processes left lying."""
+    """With any error, because without sweeps the deliveries of stopped processes would not be found."""
 
     odd = [KeyError("a note of another version")]
 
@@ -321,7 +321,7 @@ async def test_a_sweep_that_fails_is_logged_and_goes_on(rig_of):
 
 
 async def test_an_unavailable_store_is_logged_once(rig_of):
-    """However long it lasts; and once when it is back."""
+    """Also when it lasts long, and once more when the store is back."""
     rig = await rig_of(Scripted("chat"))
     dispatcher = dispatcher_of(rig, Scripted("chat"))
     real, is_away = rig.store.read, [True]

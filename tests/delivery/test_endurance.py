@@ -1,4 +1,4 @@
-"""A lane outlives whatever its sink, its store or its clock does, and never calls in a hurry."""
+"""A lane continues after any failure of its sink, its store or its clock, and never calls without a pause."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ def all_of(outcome):
     return lambda batch, context: Result([outcome for _ in batch.deliveries])
 
 
-def hot(rig):
-    """The receiver has so much to do that it takes long to cool down."""
+def busy(rig):
+    """A busy receiver, whose load stays high for long."""
     rig.store._writer.load = Load(1e30, asyncio.get_running_loop().time())
 
 
-def cold(rig):
-    """The events of this test came long ago."""
+def idle(rig):
+    """An idle receiver: the events of this test are old."""
     rig.store._writer.load = Load()
 
 
 async def test_something_cancelled_inside_a_sink_does_not_end_its_lane(rig_of):
-    """A library that cancels its own future looks like the end of the task, and is a failure like any other."""
+    """A library that cancels its own future looks like the end of the task. It is a failure like any other."""
     rig = await rig_of()
 
     async def cancelled(batch, context):
@@ -75,7 +75,7 @@ async def test_something_cancelled_inside_a_sink_does_not_end_its_lane(rig_of):
     ids=["no outcome", "class", "no reason", "reference", "infinite", "huge", "note", "notes", "follow-ups"],
 )
 async def test_an_answer_that_cannot_be_kept_is_a_failure_with_backoff(rig_of, result):
-    """A sink that breaks the contract in a small thing must not send its message again every few seconds."""
+    """A small violation of the contract must not send a message again every few seconds."""
     rig = await rig_of()
     rig.sinks[0].script = [answering(result)]
     await rig.event()
@@ -87,7 +87,7 @@ async def test_an_answer_that_cannot_be_kept_is_a_failure_with_backoff(rig_of, r
 
 
 async def test_outcomes_without_a_length_are_a_failure(rig_of):
-    """A generator of outcomes can be counted by nobody."""
+    """The outcomes of a generator cannot be counted."""
     rig = await rig_of()
     rig.sinks[0].script = [answering(Result(iter([Delivered()])))]
     await rig.event()
@@ -96,7 +96,7 @@ async def test_outcomes_without_a_length_are_a_failure(rig_of):
 
 
 async def test_a_wait_of_the_sinks_own_is_waited_for(rig_of):
-    """A bucket that nobody ever used would be open at once, and the lane would call as fast as it can."""
+    """An unused bucket would be open at once, and the lane would call without a pause."""
     rig = await rig_of()
     rig.sinks[0].script = [raising(RateLimited("its own", 5))]
     await rig.event()
@@ -105,8 +105,8 @@ async def test_a_wait_of_the_sinks_own_is_waited_for(rig_of):
     assert len(rig.sinks[0].batches) == 1
 
 
-async def test_no_call_is_started_after_stop_not_even_one_that_was_gathered_for(rig_of):
-    """A lane that waits for company when the service stops leaves the burst for the next start."""
+async def test_no_call_is_started_after_stop_not_even_for_a_gathered_burst(rig_of):
+    """A lane that gathers a burst when the service stops leaves it for the next start."""
     rig = await rig_of(Gathering())
     for number in range(5):
         await rig.event(interview=f"i{number}")
@@ -119,7 +119,7 @@ async def test_no_call_is_started_after_stop_not_even_one_that_was_gathered_for(
 
 
 async def test_a_batch_that_was_full_is_followed_by_the_next_without_gathering(rig_of):
-    """There is company enough: waiting would only delay."""
+    """A full batch needs no further deliveries."""
 
     class Small(State):
         max_batch = 10
@@ -128,7 +128,7 @@ async def test_a_batch_that_was_full_is_followed_by_the_next_without_gathering(r
     rig = await rig_of(Small())
     for number in range(30):
         await rig.event(interview=f"i{number}")
-    cold(rig)
+    idle(rig)
     first = asyncio.create_task(rig.lane.step())
     while not rig.clock.waiting:  # noqa: ASYNC110 - the fact is not ours to signal
         await asyncio.sleep(0)
@@ -138,12 +138,12 @@ async def test_a_batch_that_was_full_is_followed_by_the_next_without_gathering(r
     assert [len(batch.deliveries) for batch in rig.sinks[0].batches] == [10, 10]
 
 
-async def test_a_call_in_hot_times_is_followed_by_a_rest_that_no_event_shortens(rig_of):
-    """While the receiver is busy each event wakes the lane, and yet it calls four times a second at most."""
+async def test_a_call_under_load_is_followed_by_a_rest_that_no_event_shortens(rig_of):
+    """While the receiver is busy each event wakes the lane, which calls four times a second at most."""
     rig = await rig_of(One())
     for number in range(3):
         await rig.event(interview=f"i{number}")
-    hot(rig)
+    busy(rig)
     await rig.lane.step()
     for _ in range(5):
         rig.lane.wake()
@@ -153,28 +153,28 @@ async def test_a_call_in_hot_times_is_followed_by_a_rest_that_no_event_shortens(
     assert len(rig.sinks[0].batches) == 2
 
 
-async def test_a_look_in_vain_in_hot_times_is_followed_by_a_rest(rig_of):
+async def test_a_search_without_result_under_load_is_followed_by_a_rest(rig_of):
     """A paused lane does not search the store for each group of events."""
     rig = await rig_of()
     await rig.store.write(lambda c: leases.pause(c, "scripted", leases.Pause("person", "paused")))
-    hot(rig)
+    busy(rig)
     await rig.lane.step()
     assert await rig.lane.step() == rig.clock.now() + 250
 
 
-async def test_a_batch_that_is_not_full_is_followed_by_a_rest_in_hot_times_too(rig_of):
-    """Small batches cost most for each delivery; what comes meanwhile goes out together."""
+async def test_a_partial_batch_under_load_is_followed_by_a_rest(rig_of):
+    """Small batches are the most expensive; events of the rest are sent together."""
     rig = await rig_of()
     await rig.event(interview="i1")
-    hot(rig)
+    busy(rig)
     await rig.lane.step()
     await rig.event(interview="i2")
     assert await rig.lane.step() == rig.clock.now() + 250
     assert len(rig.sinks[0].batches) == 1
 
 
-async def test_a_person_ends_the_rest_of_a_lane(rig_of):
-    """`resume` reaches a sink that rests for a quarter of an hour as it reaches one that is paused."""
+async def test_an_operator_ends_the_rest_of_a_lane(rig_of):
+    """`resume` ends the rest of a lane like a pause."""
     rig = await rig_of()
     rig.sinks[0].script = [all_of(RetryLater("down", after=900, pause_sink=True))]
     await rig.event(interview="i1")
@@ -187,7 +187,7 @@ async def test_a_person_ends_the_rest_of_a_lane(rig_of):
 
 
 async def test_a_fault_of_the_lane_itself_is_not_repeated_by_every_event(rig_of):
-    """A sink that cannot even say how old is late rests the lane, whoever wakes it."""
+    """A sink whose `max_age` raises makes the lane rest, also when it is woken."""
     looks = []
 
     class Faulty(Scripted):
@@ -210,23 +210,23 @@ async def test_a_fault_of_the_lane_itself_is_not_repeated_by_every_event(rig_of)
 
 
 async def test_each_reason_is_logged_once_and_again_after_a_restart(rig_of):
-    """An operator who restarts a broken service is told again what is broken."""
+    """After a restart of a broken service the log shows again what is broken."""
     rig = await rig_of()
     rig.sinks[0].always = raising(SinkBroken("gone", "invite the bot"))
     await rig.event()
-    with capture_logs() as told:
+    with capture_logs() as logs:
         for _ in range(3):
             await rig.lane.step()
             rig.clock.advance(301)
-        before = [entry["reason"] for entry in told]
+        before = [entry["reason"] for entry in logs]
         await rig.restarted()
         await rig.lane.step()
     assert before == ["gone"]
-    assert [entry["reason"] for entry in told] == ["gone", "gone"]
+    assert [entry["reason"] for entry in logs] == ["gone", "gone"]
 
 
 async def test_a_clock_that_is_set_back_does_not_prolong_a_rest(rig_of):
-    """A lane that rests for two seconds does not rest for an hour because somebody corrected the clock."""
+    """A rest of two seconds does not become one of an hour when the clock is corrected."""
     rig = await rig_of()
     rig.sinks[0].script = [all_of(RetryLater("down", after=2, pause_sink=True))]
     await rig.event(interview="i1")
@@ -237,8 +237,8 @@ async def test_a_clock_that_is_set_back_does_not_prolong_a_rest(rig_of):
     assert [one.key for one in rig.sinks[0].batches[-1].deliveries] == ["i2"]
 
 
-async def test_a_lane_that_waits_for_tokens_is_not_in_a_hurry(rig_of):
-    """Each row learns its bucket by one call; after that nothing is called before the bucket opens."""
+async def test_a_lane_that_waits_for_tokens_does_not_call(rig_of):
+    """Each row needs one call to know its bucket. Then nothing is called before the bucket has a token."""
     rig = await rig_of(One())
 
     async def limited(batch, context):
@@ -254,29 +254,29 @@ async def test_a_lane_that_waits_for_tokens_is_not_in_a_hurry(rig_of):
     assert (await rig.states()).count(DELIVERED) == 1
 
 
-def toil():
-    """Works for a moment that counts as long."""
+def slow():
+    """Takes a short time that counts as long."""
     end = time.thread_time() + 0.06
     while time.thread_time() < end:
         pass
 
 
-class Toilsome:
-    """A connection to a store where each statement is hard work."""
+class SlowConnection:
+    """A connection to a store with slow statements."""
 
     def __init__(self, connection):
         self._connection = connection
         self.dialect = connection.dialect
 
     def execute(self, *statement):
-        toil()
+        slow()
         return self._connection.execute(*statement)
 
 
-async def test_a_dear_look_in_vain_leaves_the_store_to_the_other_lanes(rig_of):
-    """A queue of thousands that wait for tokens is not searched again by each event."""
+async def test_a_slow_search_without_result_is_followed_by_a_rest(rig_of):
+    """An event does not cause a new search of thousands of rows that wait for tokens."""
     rig = await rig_of(One())
     real = rig.store.read
-    rig.store.read = lambda query: real(lambda connection: query(Toilsome(connection)))
+    rig.store.read = lambda query: real(lambda connection: query(SlowConnection(connection)))
     await rig.lane.step()
     assert 240 <= await rig.lane.step() - rig.clock.now() <= 5000

@@ -1,4 +1,4 @@
-"""Filling goes on through trouble, and a stop ends in time with everything settled that can be."""
+"""A fill continues after failures, and a stop ends in time with all outcomes settled."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def keys_of(sink):
 
 
 async def test_a_fill_waits_for_a_store_that_is_away(rig_of):
-    """A disk that is full for a moment at the start must not leave the sheet empty until the next start."""
+    """A disk that is full for a moment at the start must not leave the sheet empty."""
     rig = await rig_of(One("chat"))
     await rig.event(interview="i1")
     sheet = State("sheet")
@@ -40,7 +40,7 @@ async def test_a_fill_waits_for_a_store_that_is_away(rig_of):
 
 
 async def test_one_sink_that_cannot_be_filled_delays_no_other(rig_of):
-    """What fails is tried at the next start, and the other sheets are filled now."""
+    """A failed fill is repeated at the next start, and the other sheets are filled."""
 
     class Nowhere(State):
         @property
@@ -70,8 +70,8 @@ async def hanging(rig, sink):
     return dispatcher
 
 
-async def test_a_second_signal_ends_the_patience(rig_of):
-    """Who stops twice does not want to wait; the call is cut off and comes back marked."""
+async def test_a_second_signal_ends_the_wait(rig_of):
+    """The call is cancelled, and called again with `maybe_sent` after the next start."""
     rig = await rig_of(Scripted("chat"))
     dispatcher = await hanging(rig, Scripted("chat"))
     force = asyncio.Event()
@@ -85,7 +85,7 @@ async def test_a_second_signal_ends_the_patience(rig_of):
 
 
 async def test_a_sink_that_does_not_close_keeps_neither_its_lease_nor_the_others(rig_of):
-    """The next process can go on at once."""
+    """The next process can continue at once."""
 
     class Stubborn(Scripted):
         async def close(self):
@@ -101,7 +101,7 @@ async def test_a_sink_that_does_not_close_keeps_neither_its_lease_nor_the_others
 
 
 async def test_outcomes_are_settled_during_a_stop_as_soon_as_the_store_takes_them(rig_of):
-    """A message that went out is not forgotten because the disk was full for a moment."""
+    """A posted message stays settled although the disk was full for a moment."""
     rig = await rig_of(Scripted("chat"))
     chat, real, refusals = Scripted("chat"), rig.store.write, []
     dispatcher = dispatcher_of(rig, chat)

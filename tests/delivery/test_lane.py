@@ -43,13 +43,13 @@ def raising(error):
 
 
 async def until(condition):
-    """Lets the loop go round until a fact holds; the test's own time limit is the end of patience."""
+    """Runs the event loop until a condition holds, at most until the time limit of the test."""
     while not (await condition() if asyncio.iscoroutinefunction(condition) else condition()):  # noqa: ASYNC110 - the fact is not ours to signal
         await asyncio.sleep(0)
 
 
 async def test_nothing_due_makes_no_call(rig_of):
-    """An idle lane asks the sink nothing and knows no time to come back."""
+    """An idle lane does not call the sink, and has no time for the next search."""
     rig = await rig_of()
     assert await rig.lane.step() is None
     assert rig.sinks[0].batches == []
@@ -71,7 +71,7 @@ async def test_an_event_reaches_its_sink_once(rig_of):
 
 
 async def test_first_try_success_is_counted_but_not_recorded(rig_of):
-    """The record of attempts holds what did not go well at once."""
+    """Only failed first attempts are recorded."""
     rig = await rig_of()
     await rig.event()
     await rig.lane.step()
@@ -93,7 +93,7 @@ async def test_deliveries_come_by_priority_then_arrival(rig_of):
 
 
 async def test_one_delivery_per_key_in_a_batch(rig_of):
-    """Two events of an interview never go out in the same call of a message sink."""
+    """Two events of an interview are never in the same call of a message sink."""
     rig = await rig_of()
     await rig.event("interview.create", "i1")
     await rig.event("interview.create", "i2")
@@ -104,7 +104,7 @@ async def test_one_delivery_per_key_in_a_batch(rig_of):
 
 
 async def test_a_failed_delivery_holds_back_its_key_only(rig_of):
-    """Later and earlier events of the interview wait; other interviews go on."""
+    """Later and earlier events of the interview wait; other interviews do not."""
     rig = await rig_of(One())
     rig.sinks[0].script = [all_of(RetryLater("busy"))]
     await rig.event("interview.finish", "i1")
@@ -135,7 +135,7 @@ async def test_a_retry_keeps_its_id_and_counts(rig_of):
 
 
 async def test_an_asked_for_delay_is_obeyed_and_not_counted(rig_of):
-    """A 429 with Retry-After is no attempt."""
+    """A 429 with Retry-After does not count as an attempt."""
     rig = await rig_of()
     rig.sinks[0].script = [all_of(RetryLater("throttled", after=30, counts=False))]
     await rig.event()
@@ -157,7 +157,7 @@ async def test_an_asked_for_delay_is_obeyed_and_not_counted(rig_of):
     ],
 )
 async def test_what_may_have_been_sent_comes_back_under_its_batch_id_alone(rig_of, answer):
-    """The same rows, the same id and start, marked, without company."""
+    """The same rows with the same id and start, marked, without further rows."""
     rig = await rig_of()
     rig.sinks[0].script = [answer]
     await rig.event(interview="i1")
@@ -226,7 +226,7 @@ async def test_partly_delivered_batches_keep_only_the_rest(rig_of):
 
 
 async def test_dead_letters_leave_one_line_for_each_call(rig_of):
-    """What was given up and why, by nobody's name."""
+    """The line has number and reason, without personal data."""
     rig = await rig_of()
     rig.sinks[0].script = [lambda batch, context: Result([Rejected("bad"), Rejected("bad"), Rejected("too long")])]
     for interview in ("i1", "i2", "i3"):
@@ -250,7 +250,7 @@ async def test_a_dead_letter_lets_its_key_go_on(rig_of):
 
 
 async def test_the_retry_window_ends_in_a_dead_letter(rig_of):
-    """What fails for longer than the window is not tried again by itself."""
+    """A delivery that fails for longer than the window is not tried again automatically."""
     rig = await rig_of()
     rig.sinks[0].always = all_of(RetryLater("busy"))
     await rig.event()
@@ -264,7 +264,7 @@ async def test_the_retry_window_ends_in_a_dead_letter(rig_of):
 
 
 async def test_what_waited_longer_than_the_window_in_a_paused_queue_is_tried_all_the_same(rig_of):
-    """One hiccup after a long pause loses nothing."""
+    """One failure after a long pause loses nothing."""
     rig = await rig_of()
     rig.sinks[0].script = [raising(SinkBroken("gone", "fix")), all_of(RetryLater("busy"))]
     await rig.event()
@@ -304,8 +304,8 @@ async def test_a_newer_delivery_cures_a_dead_letter_of_a_state_sink(rig_of):
     assert await rig.states() == [SUPERSEDED, DEAD, DELIVERED]
 
 
-async def test_a_message_that_died_stays_dead(rig_of):
-    """A later message does not say what the earlier one would have said."""
+async def test_a_dead_letter_of_a_message_sink_stays(rig_of):
+    """A later message does not replace the earlier one."""
     rig = await rig_of()
     rig.sinks[0].script = [all_of(Rejected("bad"))]
     await rig.event("interview.create", "i1")
@@ -316,7 +316,7 @@ async def test_a_message_that_died_stays_dead(rig_of):
 
 
 async def test_after_an_unclear_call_a_state_sink_gets_everything_due_marked(rig_of):
-    """The rows return to the pool; the next batch takes what came meanwhile, too."""
+    """The rows are pending again. The next batch includes newer ones, too."""
     rig = await rig_of(State())
     rig.sinks[0].script = [raising(OSError("cut"))]
     await rig.event(interview="i1")
@@ -336,7 +336,7 @@ async def test_after_an_unclear_call_a_state_sink_gets_everything_due_marked(rig
 
 
 async def test_notes_are_committed_with_the_outcomes_and_come_back(rig_of):
-    """What a sink notes is there at the next call that asks for it; `None` deletes."""
+    """The next call that asks for a note gets it. `None` deletes a note."""
     rig = await rig_of()
     rig.sinks[0].script = [
         lambda batch, context: Result([RetryLater("busy")], notes={"row:i1": {"n": 1}, "other": {"x": "ü"}}),
@@ -351,7 +351,7 @@ async def test_notes_are_committed_with_the_outcomes_and_come_back(rig_of):
 
 
 async def test_remembered_notes_survive_a_crash(rig_of):
-    """An intent is committed before the call it is about."""
+    """An intent is committed before its call."""
     rig = await rig_of()
 
     async def remember_and_die(batch, context):
@@ -395,7 +395,7 @@ async def test_a_refused_token_waits_for_the_bucket_and_holds_nothing_back(rig_o
 
 
 async def test_a_closed_bucket_stops_all_who_ask(rig_of):
-    """After a 429 nobody takes from the bucket until its time is over."""
+    """After a 429 the bucket gives no token until its time is over."""
     rig = await rig_of(One())
 
     async def throttled(batch, context):
@@ -418,7 +418,7 @@ async def test_a_closed_bucket_stops_all_who_ask(rig_of):
 
 
 async def test_a_state_sink_without_a_token_waits_as_a_lane(rig_of):
-    """Thousands of rows are not rewritten to wait; the lane does."""
+    """The lane waits, so that thousands of rows are not rewritten."""
     rig = await rig_of(State())
 
     async def limited(batch, context):
@@ -469,7 +469,7 @@ async def test_a_broken_sink_probes_and_resumes_by_itself(rig_of):
 
 
 @pytest.mark.parametrize("kind", [Scripted, State])
-async def test_one_passing_refusal_of_a_sink_that_worked_pauses_nothing(rig_of, kind):
+async def test_one_refusal_of_a_sink_that_worked_pauses_nothing(rig_of, kind):
     """The delivery is called again some seconds later, and no attempt is counted."""
     rig = await rig_of(kind())
     rig.sinks[0].script = [all_of(Delivered()), raising(SinkBroken("status 404", "check the address"))]
@@ -487,7 +487,7 @@ async def test_one_passing_refusal_of_a_sink_that_worked_pauses_nothing(rig_of, 
 
 @pytest.mark.parametrize("kind", [Scripted, State])
 async def test_a_second_refusal_in_a_row_pauses_a_sink_that_worked(rig_of, kind):
-    """The refusal is confirmed, so a person is told."""
+    """The refusal is confirmed, so an operator is alerted."""
     rig = await rig_of(kind())
     broken = raising(SinkBroken("status 404", "check the address"))
     rig.sinks[0].script = [all_of(Delivered()), broken, broken]
@@ -502,7 +502,7 @@ async def test_a_second_refusal_in_a_row_pauses_a_sink_that_worked(rig_of, kind)
 
 
 async def test_a_refusal_of_one_delivery_again_and_again_pauses_the_sink_while_others_pass(rig_of):
-    """Otherwise that delivery would be called every few seconds for ever, and nobody would be told."""
+    """Otherwise that delivery would be called every few seconds without end and without an alert."""
     rig = await rig_of(One())
     broken = raising(SinkBroken("status 404", "check the address"))
     rig.sinks[0].script = [all_of(Delivered()), broken, all_of(Delivered()), broken]
@@ -517,7 +517,7 @@ async def test_a_refusal_of_one_delivery_again_and_again_pauses_the_sink_while_o
     assert (await rig.sink_row()).paused == "broken"
 
 
-async def test_what_only_a_person_can_clear_up_pauses_a_sink_that_worked_at_once(rig_of):
+async def test_a_problem_that_an_operator_must_solve_pauses_a_sink_at_once(rig_of):
     """It is a finding about the content of the destination, which a second call would only repeat."""
     rig = await rig_of()
     wiped = raising(SinkBroken("the tab was wiped", "resume", until_resumed=True))
@@ -529,7 +529,7 @@ async def test_what_only_a_person_can_clear_up_pauses_a_sink_that_worked_at_once
 
 
 async def test_until_person_is_not_probed(rig_of):
-    """Only a person resumes it."""
+    """Only an operator resumes it."""
     rig = await rig_of()
     rig.sinks[0].script = [raising(SinkBroken("the tab was wiped", "resume", until_resumed=True))]
     await rig.event()
@@ -542,7 +542,7 @@ async def test_until_person_is_not_probed(rig_of):
 
 
 async def test_a_paused_sink_queues_and_goes_on_where_it_was(rig_of):
-    """A person's pause stops the calls, not the intake."""
+    """The pause of an operator stops the calls, not the receiver."""
     rig = await rig_of()
     await rig.store.write(lambda c: leases.pause(c, "scripted", leases.Pause("person", "holiday")))
     await rig.event(interview="i1")
@@ -660,7 +660,7 @@ async def test_a_follow_up_may_ask_for_itself(rig_of):
 
 
 async def test_a_follow_up_about_another_interview_sees_that_one(rig_of):
-    """A state sink may ask for a row it has hurt."""
+    """A state sink may ask to write a damaged row again."""
     rig = await rig_of(State())
     await rig.event(interview="other", candidate={"name": "Other"})
     await rig.lane.step()
@@ -725,7 +725,7 @@ async def test_a_lost_lease_drops_the_batch_without_outcomes(rig_of):
 
 @pytest.mark.parametrize("act", ["take", "save_notes"])
 async def test_the_context_checks_the_fence(rig_of, act):
-    """A worker that lost its lease can neither take tokens nor remember."""
+    """A worker that lost its lease can neither take tokens nor save notes."""
     rig = await rig_of()
     caught = []
 
@@ -746,7 +746,7 @@ async def test_the_context_checks_the_fence(rig_of, act):
 
 
 async def test_the_lease_of_a_killed_process_on_a_file_is_not_waited_for(rig_of):
-    """A file has one process, so nobody else can be writing."""
+    """A file has one process, so no other one can write."""
     rig = await rig_of()
     await rig.store.write(lambda c: leases.acquire(c, "scripted", "other", rig.clock.now()))
     await rig.event()
@@ -782,7 +782,7 @@ async def test_the_lease_is_renewed_during_a_long_call(rig_of):
 
 
 async def test_a_burst_is_gathered_until_it_is_quiet(rig_of):
-    """More than `above` wait for company; the call comes when none came for a while."""
+    """More than `above` deliveries wait for further ones. The call is made when none was added for a while."""
     rig = await rig_of(Gathering())
     for number in range(4):
         await rig.event(interview=f"i{number}")
@@ -798,7 +798,7 @@ async def test_a_burst_is_gathered_until_it_is_quiet(rig_of):
 
 
 async def test_few_deliveries_are_not_gathered(rig_of):
-    """When idle, a flush comes at once."""
+    """A few deliveries are sent at once."""
     rig = await rig_of(Gathering())
     for number in range(3):
         await rig.event(interview=f"i{number}")

@@ -1,4 +1,4 @@
-"""Workers listen where users decide: one connection per account, and a status that says why there is none."""
+"""Workers listen for decisions of users: one connection per account, and a status with a reason without one."""
 
 from __future__ import annotations
 

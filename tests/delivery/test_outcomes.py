@@ -1,4 +1,4 @@
-"""What an answer comes to, as a pure rule: nothing is lost, nothing is settled twice."""
+"""The rules for outcomes: nothing is lost, and nothing is settled twice."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ answers = st.sampled_from([CallFailure("timeout"), RateLimited("bucket", 3), Sin
 
 
 @given(claims_and_outcomes())
-def test_every_claimed_row_gets_exactly_one_fate(drawn):
+def test_every_claimed_row_gets_exactly_one_outcome(drawn):
     """Delivered, dead or pending again; older rows of a state sink are superseded."""
     claim, given_outcomes = drawn
     settlement = settlement_of(claim, Result(given_outcomes), NOW - 1000, NOW, POLICY)
@@ -128,7 +128,7 @@ def test_an_asked_for_delay_is_obeyed_to_the_millisecond(drawn):
 
 @given(claims_and_outcomes())
 def test_only_the_window_or_a_rejection_makes_a_dead_letter(drawn):
-    """No number of attempts does, and no age alone: what waited in a paused queue is tried like anything else."""
+    """Neither the number of attempts nor age alone does, so deliveries of a paused queue are tried."""
     claim, given_outcomes = drawn
     settlement = settlement_of(claim, Result(given_outcomes), NOW - 1000, NOW, POLICY)
     dead = {id_ for id_, _ in settlement.dead}
@@ -165,14 +165,14 @@ def test_a_destination_is_up_as_soon_as_one_delivery_was_decided(given_outcomes)
 
 @given(st.integers(0, 10), answers)
 def test_only_failures_count_in_a_row(before, answer):
-    """A success forgets them, a refused token and a broken destination change nothing."""
+    """A success resets them. A refused token and a broken destination do not change them."""
     assert failures_after(Result([Delivered()]), before) == 0
     assert failures_after(answer, before) == before + isinstance(answer, CallFailure)
 
 
 @given(st.floats(0.001, 900), st.integers(0, 10**7))
 def test_a_rest_is_over_at_its_time_or_when_the_clock_is_set_back(seconds, passed):
-    """A lane never sleeps longer because somebody corrected the clock."""
+    """A rest does not become longer when the clock is corrected."""
     rest = Span.of(NOW, seconds)
     assert rest.contains(NOW + passed) == (passed < int(seconds * 1000))
     assert not rest.contains(NOW - 1 - passed)
@@ -187,7 +187,7 @@ def test_the_rest_of_a_lane_grows_to_half_a_minute(failures):
 
 
 def test_a_follow_up_is_about_what_it_names():
-    """Whoever asked for it."""
+    """It does not depend on the delivery that asked for it."""
     works = (ClaimedDelivery(1, "i1", "i1", 1, 0, NOW), ClaimedDelivery(2, "i2", "i2", 2, 0, NOW))
     asked = [FollowUp("edit", timedelta(seconds=1), interview="i2"), FollowUp("digest", subject="p1", group="g")]
     result = Result([Delivered(), Delivered()], follow_ups=asked)
@@ -200,7 +200,7 @@ def test_a_follow_up_is_about_what_it_names():
 
 @pytest.mark.parametrize("outcome", [Waiting("g", "digest at 08:00"), Superseded("nothing new")])
 def test_what_made_no_call_is_no_evidence(outcome):
-    """Neither for nor against the destination."""
+    """An outcome without a call does not show whether the destination works."""
     answer = Result([outcome])
     assert health_of(answer) is DestinationHealth.UNKNOWN
     assert not has_recovered(answer, reached=True)
@@ -222,14 +222,14 @@ def test_the_result_of_a_decision_cures_no_dead_letter():
     assert settlement_of(claimed, Result([Delivered()]), NOW, NOW, POLICY, state_sink=True).cured == []
 
 
-def test_a_delivery_without_a_call_mends_nothing():
-    """What the destination shows already says nothing about whether it can be reached."""
+def test_a_delivery_without_a_call_does_not_end_a_failure():
+    """It does not show whether the destination can be reached."""
     assert not has_recovered(Result([Delivered()]), reached=False)
     assert has_recovered(Result([Delivered()]), reached=True)
 
 
-def test_a_follow_up_that_dies_takes_what_waits_for_it_along():
-    """Rejected or given up."""
+def test_a_dead_follow_up_makes_its_group_dead_letters():
+    """Also when its retry window ended."""
     work = ClaimedDelivery(1, "p1", "", None, 0, NOW, purpose="digest", subject="p1", group="g")
     settlement = settlement_of(
         Claim("b", NOW, (work,), maybe_sent=False), Result([Rejected("msg_too_long")]), NOW, NOW, POLICY
@@ -247,7 +247,7 @@ def test_a_state_sink_shows_the_newest_state_of_what_was_delivered():
 
 @given(reasons)
 def test_a_reason_fits_a_label(reason):
-    """Whatever a sink says, a label stays short."""
+    """A label has a limited length."""
     assert len(short(reason)) <= 100
     assert label_of(RetryLater(reason, unclear=True))[0] == "unclear"
 

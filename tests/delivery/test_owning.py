@@ -1,4 +1,4 @@
-"""Several workers on one store: who may deliver for a sink, when it changes hands, and what a slow one may still do."""
+"""Several workers on one store: which one delivers for a sink, when its lease changes, what a slow one may do."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from connector.sink import Delivered, FollowUp, Result, RetryLater
 from connector.store import claim
 from connector.store.postgres.store import PostgresStore
 from tests import postgres
-from tests.delivery.crew import Crew, SharedFile, deaf
+from tests.delivery.crew import Crew, SharedFile, frozen_call
 from tests.delivery.rig import Gathering, One, Scripted, State, WaitingClock, until
 from tests.stores import make_store_file
 
@@ -64,7 +64,7 @@ def later(batch, context):
 
 
 async def test_a_sink_is_given_back_when_nothing_is_due_soon(crew_of):
-    """So that any worker may do the next piece at once."""
+    """So any worker can deliver the next events at once."""
     crew = await crew_of()
     one, other = crew.worker("one"), crew.worker("other")
     await crew.event(interview="i1")
@@ -76,7 +76,7 @@ async def test_a_sink_is_given_back_when_nothing_is_due_soon(crew_of):
 
 
 async def test_a_sink_that_another_worker_has_is_left_alone(crew_of):
-    """No call, and no time to come back: whoever has it looks after it."""
+    """No call, and no time for the next search, because its owner delivers."""
     crew = await crew_of(One)
     one, other = crew.worker("one", One), crew.worker("other", One)
     await crew.event(interview="i1")
@@ -88,7 +88,7 @@ async def test_a_sink_that_another_worker_has_is_left_alone(crew_of):
 
 
 async def test_an_owner_keeps_what_is_due_soon_and_looks_by_itself(crew_of):
-    """A hint may have gone to somebody who had to leave it."""
+    """A wake-up may have reached a worker without the lease."""
     crew = await crew_of(One)
     one, other = crew.worker("one", One), crew.worker("other", One)
     await crew.event(interview="i1")
@@ -102,7 +102,7 @@ async def test_an_owner_keeps_what_is_due_soon_and_looks_by_itself(crew_of):
 
 
 async def test_an_owner_keeps_its_lease_while_it_waits(crew_of):
-    """By its looks alone, longer than the lease lasts."""
+    """Its searches renew the lease, also for longer than the lease lasts."""
     crew = await crew_of()
     one, other = crew.worker("one"), crew.worker("other")
     await crew.event()
@@ -116,7 +116,7 @@ async def test_an_owner_keeps_its_lease_while_it_waits(crew_of):
 
 
 async def test_what_is_due_in_a_minute_is_owned_by_no_worker(crew_of):
-    """Whoever is told of it then does it."""
+    """Any worker that is woken then delivers it."""
     crew = await crew_of()
     one = crew.worker("one")
     one.sink.script = [
@@ -129,7 +129,7 @@ async def test_what_is_due_in_a_minute_is_owned_by_no_worker(crew_of):
 
 
 async def test_a_hint_that_came_while_the_sink_was_given_back_is_not_lost(crew_of):
-    """The other worker went away because the sink was taken; the owner looks once more after it gave it back."""
+    """The other worker did not get the lease, so the owner searches once more after it released the lease."""
     crew = await crew_of()
     one, other = crew.worker("one"), crew.worker("other")
     await crew.event(interview="i1")
@@ -144,8 +144,8 @@ async def test_a_hint_that_came_while_the_sink_was_given_back_is_not_lost(crew_o
     assert one.keys == [["i1"], ["i2"]]
 
 
-async def test_a_worker_that_died_is_followed_when_its_lease_is_over(crew_of):
-    """Not before; the same rows come under the same id, marked."""
+async def test_a_dead_worker_is_replaced_when_its_lease_ends(crew_of):
+    """Not before. The same rows are called under the same id with `maybe_sent`."""
     crew = await crew_of()
     one, other = crew.worker("one"), crew.worker("other")
     one.sink.script = [dies]
@@ -162,7 +162,7 @@ async def test_a_worker_that_died_is_followed_when_its_lease_is_over(crew_of):
 
 
 async def test_the_order_of_a_key_outlives_its_worker(crew_of):
-    """What may have been sent comes first, then what came after it."""
+    """Unclear deliveries are first, then the later ones."""
     crew = await crew_of(One)
     one, other = crew.worker("one", One), crew.worker("other", One)
     one.sink.script = [dies]
@@ -177,7 +177,7 @@ async def test_the_order_of_a_key_outlives_its_worker(crew_of):
 
 @pytest.mark.parametrize("kind", [Scripted, State])
 async def test_what_was_seen_before_another_had_the_sink_is_not_delivered(crew_of, kind):
-    """Between look and call another worker delivered something newer: the look is made again."""
+    """Another worker delivered a newer event between search and call, so the search is repeated."""
     crew = await crew_of(kind)
     one, other = crew.worker("one", kind), crew.worker("other", kind)
     await crew.event("interview.score-updated", score={"value": 1})
@@ -193,7 +193,7 @@ async def test_what_was_seen_before_another_had_the_sink_is_not_delivered(crew_o
 
 
 async def test_what_was_seen_while_a_late_worker_could_still_write_is_looked_at_again(crew_of):
-    """A lease that is over still lets its owner settle until somebody takes it."""
+    """The owner of an expired lease can settle until another worker takes it."""
     crew = await crew_of(State)
     one, other = crew.worker("one", State), crew.worker("other", State)
     await crew.event("interview.score-updated", score={"value": 1})
@@ -203,7 +203,7 @@ async def test_what_was_seen_while_a_late_worker_could_still_write_is_looked_at_
         in_call.set()
         await go_on.wait()
 
-    one.sink.script = [deaf(stands_still, Result([Delivered()]))]
+    one.sink.script = [frozen_call(stands_still, Result([Delivered()]))]
     late = asyncio.create_task(one.lane.step())
     await in_call.wait()
     one.gate.before_write = [away]
@@ -221,7 +221,7 @@ async def test_what_was_seen_while_a_late_worker_could_still_write_is_looked_at_
 
 
 async def test_a_worker_that_stood_still_beyond_its_lease_writes_nothing(crew_of):
-    """Neither outcomes nor notes nor tokens; what it left is delivered once, by the other."""
+    """It writes neither outcomes nor notes nor tokens. The other worker delivers its rows once."""
     crew = await crew_of()
     one, other = crew.worker("one"), crew.worker("other")
     await crew.event()
@@ -232,7 +232,7 @@ async def test_a_worker_that_stood_still_beyond_its_lease_writes_nothing(crew_of
         await until(lambda: not one.gate.before_write)
         await other.works_off()
 
-    one.sink.script = [deaf(meanwhile, Result([Delivered("mine")], notes={"mine": {"n": 1}}))]
+    one.sink.script = [frozen_call(meanwhile, Result([Delivered("mine")], notes={"mine": {"n": 1}}))]
     await one.lane.step()
     assert len(other.sink.batches) == 1
     assert await crew.states() == [DELIVERED]
@@ -262,7 +262,7 @@ async def test_a_worker_that_stood_still_before_its_call_does_not_make_it(crew_o
 
 
 async def test_a_call_whose_lease_cannot_be_renewed_is_ended_before_another_may_begin(crew_of):
-    """The store is away for this worker only; it stops while the lease still lasts."""
+    """Only this worker cannot reach the store. It ends the call before the lease ends."""
     crew = await crew_of()
     one = crew.worker("one")
     started, ended = asyncio.Event(), []
@@ -291,7 +291,7 @@ async def test_a_call_whose_lease_cannot_be_renewed_is_ended_before_another_may_
 
 @pytest.mark.parametrize("act", ["take", "save_notes", "block"])
 async def test_whatever_a_sink_does_through_its_context_checks_the_fence(crew_of, act):
-    """Also closing a bucket, which would hold up the one who follows."""
+    """Also when it blocks a bucket, which would delay the next owner."""
     crew = await crew_of()
     one, other = crew.worker("one"), crew.worker("other")
     caught = []
@@ -320,7 +320,7 @@ async def test_whatever_a_sink_does_through_its_context_checks_the_fence(crew_of
 
 
 async def test_a_rest_that_another_worker_began_is_kept(crew_of):
-    """The destination is as down for the one who follows."""
+    """The destination is down for the next owner, too."""
     crew = await crew_of()
     one, other = crew.worker("one"), crew.worker("other")
     one.sink.script = [lambda batch, context: Result([RetryLater("down", after=60, counts=False, pause_sink=True)])]
@@ -346,7 +346,7 @@ async def test_a_sink_is_kept_through_a_short_rest_and_given_back_for_a_long_one
 
 
 async def test_failures_that_another_worker_saw_count(crew_of):
-    """Who takes over from a worker that died makes one call, and rests longer if that fails too."""
+    """The successor of a dead worker makes one call, and rests longer when that fails, too."""
     crew = await crew_of(One)
     one, other = crew.worker("one", One), crew.worker("other", One)
     one.sink.always = other.sink.always = later
@@ -361,8 +361,8 @@ async def test_failures_that_another_worker_saw_count(crew_of):
     assert (await crew.row()).rest_until == crew.clock.now() + 4000
 
 
-async def test_company_is_waited_for_by_one_worker_only(crew_of):
-    """It has the sink meanwhile, and counts who came, because nobody need have told it."""
+async def test_one_worker_gathers_a_burst(crew_of):
+    """It keeps the lease, and counts the deliveries in the store, because it may not be woken."""
     crew = await crew_of(Gathering)
     one, other = crew.worker("one", Gathering), crew.worker("other", Gathering)
     for number in range(4):
@@ -392,7 +392,7 @@ async def test_a_stop_gives_the_sink_back(crew_of):
 
 @pytest.mark.parametrize("cut", [True, False], ids=["cut off", "not closed"])
 async def test_a_stop_that_leaves_something_running_leaves_the_lease_to_run_out(crew_of, cut):
-    """A thread of the sink may still write: whoever comes next has to wait, and to look again."""
+    """A thread of the sink may still write, so the next owner has to wait, and to search again."""
     crew = await crew_of()
     one = crew.worker("one")
     one.sink.script = [later]
@@ -410,7 +410,7 @@ async def never_closes():
 
 
 class TestWhatTheSweepFinds:
-    """Sinks with something due that nobody is at."""
+    """Sinks with due deliveries that no worker delivers."""
 
     async def found(self, crew, name="me"):
         return await crew.store.read(lambda c: claim.due_sinks(c, name, crew.clock.now()))
@@ -425,7 +425,7 @@ class TestWhatTheSweepFinds:
         assert await self.found(crew) == ["chat"]
 
     async def test_in_backoff(self, crew_of):
-        """Until it is over, and the one who has it is gone."""
+        """They are not found before the backoff is over, and the owner's lease has ended."""
         crew = await crew_of()
         one = crew.worker("one")
         one.sink.script = [later]
@@ -437,7 +437,7 @@ class TestWhatTheSweepFinds:
         assert await self.found(crew) == ["chat"]
 
     async def test_in_other_hands(self, crew_of):
-        """Unless they let go, or are our own."""
+        """They are not found, unless the lease was released or is our own."""
         crew = await crew_of(One)
         one = crew.worker("one", One)
         one.sink.script = [later]

@@ -1,4 +1,4 @@
-"""Periodic tasks run once per installation, at their times, also over restarts and with several processes."""
+"""Periodic tasks run once per installation, at their times, also after restarts and with several processes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LONG_LEASE = 10_000.0
 
 
 class Process:
-    """One process with a task that notes its runs, a clock and a way to the store of its own."""
+    """One process with a task that records its runs, a clock, and its own connection to the store."""
 
     def __init__(self, name, store, clock, *, lease=LONG_LEASE, script=None):
         self.name, self.clock, self.gate = name, clock, Gate(store)
@@ -142,7 +142,7 @@ async def test_one_of_two_processes_runs_the_tasks(opened, two_stores):
 
 
 async def test_another_process_continues_after_the_lease_of_one_that_hangs(opened, two_stores):
-    """It cannot write any more: its turn checks the lease in the same transaction."""
+    """It cannot write any more, because its run checks the lease in the same transaction."""
     hung, continued, results = asyncio.Event(), asyncio.Event(), []
 
     async def hang(turn):

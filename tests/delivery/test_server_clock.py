@@ -1,4 +1,4 @@
-"""Processes on one PostgreSQL agree on the time, whatever the clocks of their machines say."""
+"""Processes on one PostgreSQL agree on the time, although the clocks of their machines differ."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LEASE_SECONDS = 60.0
 
 
 class Server:
-    """A server whose clock is `ahead` seconds before this machine's; `delays` are those of each way there and back."""
+    """A server whose clock is `ahead` seconds ahead of this machine's. `delays` are those of request and answer."""
 
     def __init__(self, ahead, delays=()):
         self.here = 0.0
@@ -77,7 +77,7 @@ def test_it_follows_a_step_of_the_servers_clock():
 
 
 class Machine:
-    """A process on a machine whose clock is wrong by so many seconds, with a lane for the sink `chat`."""
+    """A process on a machine whose clock is wrong by this number of seconds, with a lane for the sink `chat`."""
 
     def __init__(self, name, wrong):
         self.name = name

@@ -1,4 +1,4 @@
-"""Wake-ups between processes: at once when all is well, joined when many, and back after a lost connection."""
+"""Wake-ups between processes: immediate, combined when there are many, and restored after a lost connection."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ async def test_a_lost_connection_is_opened_again(store, woken, postgres_url):
 
 
 async def test_many_wake_ups_within_the_gap_become_two():
-    """The first at once, the others together at its end; another sink does not wait."""
+    """The first is sent at once, the others together at the end of the gap. Another sink does not wait."""
     names = []
     waker = Waker(names.extend, gap=0.01)
     for _ in range(100):

@@ -68,7 +68,7 @@ def one_of(stage: Sequence[Instruction], word: str) -> Instruction:
 
 
 def is_sent(path: str, rules: Sequence[str]) -> bool:
-    """Whether a path of the tree goes into a build: the last rule that fits it, or a folder above it, decides."""
+    """Whether a path of the tree is part of a build. The last rule that matches it, or a folder above it, decides."""
     above = [str(folder) for folder in Path(path).parents if str(folder) != "."]
     sent = True
     for rule in filter(None, (line.split("#")[0].strip() for line in rules)):
@@ -143,7 +143,7 @@ def configured(
     toml: str = CONFIG,
     needs: Secrets = Secrets.ALL,
 ) -> Config:
-    """What a process reads that runs with these variables and secrets. Raises `ConfigError` for one that is none."""
+    """Returns the settings of a process with these variables and secrets. Raises `ConfigError` for an unknown one."""
     (folder / "config.toml").write_text(toml)
     (folder / "secrets").mkdir()
     for name, text in secrets.items():
@@ -165,7 +165,7 @@ def typed(page: str) -> Iterator[list[str]]:
         except ValueError:  # the apostrophe of a sentence
             continue
         while words and (words[0] == "sudo" or re.fullmatch(r"[A-Z_]+=.*", words[0])):
-            del words[: 3 if words[0] == "sudo" else 1]  # sudo -u somebody, and variables of one line
+            del words[: 3 if words[0] == "sudo" else 1]  # sudo -u user, and variables of one line
         if words:
             yield words
 

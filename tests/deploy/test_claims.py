@@ -1,7 +1,6 @@
-"""README and docs: what they name exists, and the values that they state are those of the code.
-
-One test for each kind of claim: commands, modules, files, links, settings, variables, defaults, metrics, messages of
-the log, and addresses of the JSON API.
+"""README and docs: the things that they name exist, and the values that they state are those of the code. One test for
+each kind of claim: commands, modules, files, links, settings, variables, defaults, metrics, messages of the log, and
+addresses of the JSON API.
 """
 
 import ast

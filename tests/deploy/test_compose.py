@@ -34,7 +34,7 @@ def seconds(text):
 
 
 def mounts(service):
-    """Source and target of everything that a service sees of the machine."""
+    """Source and target of each mount of a service."""
     return [mount.split(":")[:2] for mount in service.get("volumes", [])]
 
 
@@ -69,14 +69,14 @@ def test_every_process_has_the_secrets_of_its_role_and_no_others(name, tmp_path)
 
 
 def test_the_secrets_of_google_and_slack_reach_their_sinks(tmp_path):
-    """What an empty file does not set, a full one does."""
+    """The secrets are set by a file with values, and not by an empty file."""
     config = configured(tmp_path, {}, FULL, SHEET_AND_CHAT)
     assert config.sinks["chat"].config.token.get_secret_value() == "xoxb-1"
     assert "service_account" in config.sinks["sheet"].config.credentials.get_secret_value()
 
 
 def test_the_store_url_and_the_database_agree():
-    """As the page has them written: user, password, host, name."""
+    """User, password, host and name are those of the page."""
     environment = SERVICES["postgres"]["environment"]
     [line] = re.findall(r"^printf '(postgresql:[^']*)'.*> secrets/store_url", PAGE, re.MULTILINE)
     assert line == f"postgresql://{environment['POSTGRES_USER']}:%s@postgres/{environment['POSTGRES_DB']}"

@@ -1,4 +1,4 @@
-"""deploy/Dockerfile: what it takes in, what it leaves out, and as whom and how it runs."""
+"""deploy/Dockerfile: its content, its user, and its command."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ RULES = (ROOT / ".dockerignore").read_text().splitlines()
 
 
 def sources(stage):
-    """What a stage copies out of the tree."""
+    """The paths of the tree that a stage copies."""
     return [
         word for copy in all_of(stage, "COPY") if not copy.rest.startswith("--from=") for word in copy.rest.split()[:-1]
     ]

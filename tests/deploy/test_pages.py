@@ -25,7 +25,7 @@ def test_every_argument_of_docker_compose_is_one_of_its_services():
 
 
 def test_the_variable_of_a_secret_that_is_named_is_a_setting(tmp_path):
-    """A file more is a secret more."""
+    """Each file is a secret."""
     toml = '[sinks.forward]\ntype = "webhook"\nurl = "https://hooks.example.org/x"\n'
     secret = {"connector_sinks__forward__secret": "whsec_" + "QUFB" * 10}
     config = configured(tmp_path, {}, SECRETS | secret, toml)

@@ -1,4 +1,4 @@
-"""What a contributor and a self-hoster find beside the code: the small compose file, the workflows, the pages."""
+"""The files of the project for contributors and operators: the small compose file, the workflows, the pages."""
 
 import re
 import tomllib

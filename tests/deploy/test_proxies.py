@@ -24,7 +24,7 @@ def free_port():
 
 
 def caddy(folder, port, receiver):
-    """The command and its environment. The test does not wait 10 s for what a second shows as well."""
+    """The command and its environment, with 1 s instead of 10 s for the test."""
     found = shutil.which("caddy")
     if found is None:
         pytest.fail("install caddy, or use `make test`, which leaves this test out")
@@ -145,7 +145,7 @@ def test_bodies_without_a_signature_are_refused_and_honest_senders_are_served(pr
 
 
 def test_incomplete_bodies_stay_in_the_proxy(proxied):
-    """All of them count for the proxy's address, so that they would refuse an honest sender's body in two parts."""
+    """They would count for the proxy's address, so that a body of another sender in two parts would be refused."""
     with ExitStack() as stack:
         for _ in range(CLIENT_BYTES // BODY_BYTES + 2):
             stranger = stack.enter_context(proxied.connected())

@@ -1,4 +1,4 @@
-"""The systemd units: what they start, as whom, with which rights, and how they end."""
+"""The systemd units: command, user, rights and stop."""
 
 import re
 import shlex

@@ -1,4 +1,4 @@
-"""Several real processes on one real PostgreSQL: receivers, workers, and what they deliver to."""
+"""Several real processes on one real PostgreSQL: receivers, workers, and their destinations."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ secret = "{secret}"
 
 
 class Recorder(EmulatorServer):
-    """A destination that takes its time; `calls` are (delivery, interview, event) per sink, in order of arrival."""
+    """A slow destination. `calls` are (delivery, interview, event) per sink, in order of arrival."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
@@ -65,16 +65,16 @@ class Recorder(EmulatorServer):
         app.router.add_post("/{sink}", self._take)
 
     async def _take(self, request: web.Request) -> web.Response:
-        told = await request.json()
+        body = await request.json()
         with self.lock:
-            data = told["data"]
-            call = (request.headers["webhook-id"], data["event"]["interview_id"], told["type"])
+            data = body["data"]
+            call = (request.headers["webhook-id"], data["event"]["interview_id"], body["type"])
             self.calls[request.match_info["sink"]].append(call)
         await asyncio.sleep(self._seconds)  # what a call to a destination takes
         return web.Response()
 
     def first_calls(self, sink: str) -> dict[str, list[str]]:
-        """Per interview, the events in the order they came; a repeat under the same delivery id is none."""
+        """The events of each interview in order of arrival, without repeats of a delivery id."""
         with self.lock:
             once = dict.fromkeys(self.calls[sink])
         found = defaultdict(list)
@@ -138,7 +138,7 @@ class Member:
 
 
 class Fleet:
-    """A server, its destinations and the processes. `kill_server` and the members' signals are the weather."""
+    """A server, its destinations and the processes, which a test can kill and stop."""
 
     def __init__(self, folder: Path, *, call_seconds: float = 0.01, more_config: str = "") -> None:
         self.server = postgres.Server()
@@ -184,7 +184,7 @@ class Fleet:
         return postgres.rows(self.server.url, sql)
 
     def until(self, condition: Callable[[], Any], seconds: float = 60) -> None:
-        """As `Service.until`, through times when the server is away."""
+        """As `Service.until`, also while the server is down."""
 
         def holds() -> bool:
             try:
@@ -198,11 +198,11 @@ class Fleet:
             raise AssertionError("\n".join(member.said[-3000:] for member in self.members)) from None
 
     def owner_of(self, sink: str) -> Member | None:
-        """The living worker that has a sink."""
+        """The running worker that has the lease of a sink."""
         return self.worker_named(self.rows(f"SELECT lease_owner FROM sink WHERE name = '{sink}'")[0][0])
 
     def worker_named(self, owner: str | None) -> Member | None:
-        """The living worker with this name in a lease."""
+        """The running worker with this name in a lease."""
         found = re.fullmatch(r".*:(\d+):\w+", owner or "")
         pid = int(found[1]) if found else 0
         return next((member for member in self.alive("worker") if member.process.pid == pid), None)
@@ -234,7 +234,7 @@ class Fleet:
             await asyncio.gather(*(client() for _ in range(clients)))
 
     async def _surely(self, http: aiohttp.ClientSession, payload: dict[str, Any], hooks: list[str]) -> None:
-        """As a sender does that tries again; without a pause it would use up a core while the server is away."""
+        """Tries again like a sender, with a pause, so that it does not use a core while the server is down."""
         body, headers = signed(payload)
 
         async def is_acknowledged() -> bool:
@@ -250,7 +250,9 @@ class Fleet:
         self.acknowledged.add((payload["event"], payload["data"]["id"]))
 
     def assert_right(self) -> None:
-        """Nothing acknowledged is lost, each interview has one row, and each hook saw its events in order."""
+        """Asserts that nothing acknowledged is lost, each interview has one row, and each hook got its events in
+        order.
+        """
         stored = set(self.rows("SELECT name, interview_id FROM event"))
         assert self.acknowledged <= stored
         interviews = {interview for _, interview in self.acknowledged}

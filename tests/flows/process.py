@@ -1,4 +1,4 @@
-"""The real service as a process of its own: started, fed, killed, started again."""
+"""The real service as a separate process, which tests start, post to, kill and start again."""
 
 from __future__ import annotations
 
@@ -30,16 +30,15 @@ ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
 
 
 def default_signals() -> None:
-    """For a child: a job in the background inherits some signals ignored, and would pass that on."""
+    """Sets the default signals in a child process, because a job in the background ignores some."""
     for number in (signal.SIGHUP, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
 
 
 class Service:
-    """`connector serve` in a folder of its own. `output` collects what it prints, `logs` what it logs.
-
-    `before` stands before the command, as `nohup` does. The service finds an empty store, because the first start would
-    spend a third of its time on the schema; other tests start without one.
+    """`connector serve` in its own folder. `output` collects standard output, `logs` the log. `before` precedes the
+    command, such as `nohup`. The service starts with an empty store, because the first start would take a third of its
+    time for the schema; other tests start without one.
     """
 
     def __init__(self, folder: Path, toml: str = "", before: Sequence[str] = (), **environ: str) -> None:
@@ -60,7 +59,7 @@ class Service:
         self._readers: list[threading.Thread] = []
 
     def start(self) -> Self:
-        """Starts and waits until it tells its address."""
+        """Starts and waits until the service prints its address."""
         environ = {name: value for name, value in os.environ.items() if not name.startswith("CONNECTOR_")}
         self.process = subprocess.Popen(
             [*self.before, sys.executable, "-m", "connector.cli", "serve", "--config", str(self.config)],
@@ -71,23 +70,23 @@ class Service:
             text=True,
             preexec_fn=default_signals,  # noqa: PLW1509 - it takes no lock
         )
-        told = threading.Event()
+        has_address = threading.Event()
         for stream, lines in ((self.process.stdout, self.output), (self.process.stderr, self.logs)):
-            self._readers.append(threading.Thread(target=self._read, args=(stream, lines, told), daemon=True))
+            self._readers.append(threading.Thread(target=self._read, args=(stream, lines, has_address), daemon=True))
             self._readers[-1].start()
-        if not told.wait(60) or not self.url:
+        if not has_address.wait(60) or not self.url:
             self.kill()
             raise AssertionError(f"the service did not start: {self.output[-5:]} {self.logs[-10:]}")
         return self
 
-    def _read(self, stream: Any, lines: list[str], told: threading.Event) -> None:
+    def _read(self, stream: Any, lines: list[str], has_address: threading.Event) -> None:
         for line in stream:
             lines.append(line.rstrip("\n"))
             found = ADDRESS.search(line)
-            if lines is self.output and found and not told.is_set():
+            if lines is self.output and found and not has_address.is_set():
                 self.url = found.group()
-                told.set()
-        told.set()
+                has_address.set()
+        has_address.set()
 
     def kill(self) -> None:
         """Kills the process: nothing is flushed."""
@@ -97,7 +96,7 @@ class Service:
         self._close()
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Sends the signal and waits for the graceful end; returns the exit code."""
+        """Sends the signal and waits for the end. Returns the exit code."""
         assert self.process is not None
         self.process.send_signal(number)
         code = self.process.wait(60)
@@ -105,7 +104,7 @@ class Service:
         return code
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Runs another command with the same configuration, in this process, which is much cheaper."""
+        """Runs another command with the same configuration in this process, which is much faster."""
         command = [words[0], "--config", str(self.config), *words[1:]]
         foreign = {name: None for name in os.environ if name.startswith("CONNECTOR_")}
         done = CliRunner().invoke(app, command, env={**foreign, **self.environ})
@@ -162,7 +161,7 @@ class Service:
 
     @staticmethod
     def until(condition: Any, seconds: float = 60) -> None:
-        """Waits for a fact about another process, which cannot signal it."""
+        """Waits for a condition of another process, which cannot signal it."""
         end = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > end:

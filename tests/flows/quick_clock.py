@@ -1,7 +1,6 @@
-"""Runs a command of the connector with a clock that goes faster, so that a test need not wait for minutes.
-
-`python -m tests.flows.quick_clock python -m connector.cli serve …`; `QUICK_SINCE_MS` is the time at which the clock was
-right, the same for every start.
+"""Runs a command of the connector with a faster clock, so that a test need not wait for minutes. `python -m
+tests.flows.quick_clock python -m connector.cli serve …`; `QUICK_SINCE_MS` is the time at which the clock was right,
+the same for every start.
 """
 
 from __future__ import annotations

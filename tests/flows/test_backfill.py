@@ -1,4 +1,4 @@
-"""A service with an API key fills an empty sheet from Hireflix, over a kill, and finds missed changes."""
+"""A service with an API key fills an empty sheet from Hireflix, also after a kill, and finds missed changes."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def shown(google, sheet):
     return {row[columns[0]]: (row[columns[1]], row[columns[2]] or None) for row in rows}
 
 
-def truth(account):
+def rows_in_hireflix(account):
     return {id_: (WORDS[found.stage], found.score) for id_, found in account.interviews.items()}
 
 
@@ -106,7 +106,7 @@ def test_a_kill_interrupts_the_backfill(filled):
 
 def test_every_row_is_right_after_the_kill(world, filled):
     _, account, _, google, sheet = world
-    assert shown(google, sheet) == truth(account)
+    assert shown(google, sheet) == rows_in_hireflix(account)
 
 
 def test_a_second_backfill_by_command_changes_nothing(world, filled):
@@ -135,7 +135,7 @@ def test_one_reconcile_repairs_withheld_webhooks_and_deletions(world, filled):
     assert done.returncode == 0, done.stderr
     assert added(service) > before
     rows = shown(google, sheet)
-    assert {id_: row for id_, row in rows.items() if row[0] != "Deleted"} == truth(account)
+    assert {id_: row for id_, row in rows.items() if row[0] != "Deleted"} == rows_in_hireflix(account)
 
 
 def test_the_proof_counts_the_interviews_of_hireflix_and_the_rows(world, filled):

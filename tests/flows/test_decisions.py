@@ -92,7 +92,7 @@ class World:
         Service.until(lambda: {each.stage for each in found} == {stage})
 
     def kill_during_work(self):
-        """Kills the service as soon as something more reached Hireflix, and starts it again."""
+        """Kills the service after the next change in Hireflix, and starts it again."""
         before = len(self.account.changes)
         Service.until(lambda: len(self.account.changes) > before)
         self.service.kill()

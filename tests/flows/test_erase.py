@@ -1,4 +1,4 @@
-"""A person who is erased while the service runs is gone from everything, and nothing brings the person back."""
+"""A person who is erased while the service runs is removed everywhere, and no later event restores the data."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def payload(name: str, number: int, at: int = 0, **data: Any) -> dict[str, Any]:
     return {"event": f"interview.{name}", "data": about, "date": 1_761_566_424_000 + at}
 
 
-def story(number: int) -> list[dict[str, Any]]:
+def payloads_of(number: int) -> list[dict[str, Any]]:
     """A message in the channel with replies in its thread, a figure in a digest and a row in each sheet."""
     done = {"status": "completed", "completed": 1_761_566_424_100}
     return [
@@ -39,7 +39,7 @@ def story(number: int) -> list[dict[str, Any]]:
 
 
 class Places:
-    """Everything that the connector wrote: its folder, an emulated spreadsheet and an emulated channel."""
+    """All places that the connector writes to: its folder, an emulated spreadsheet and an emulated channel."""
 
     def __init__(self, folder: Path, google: GoogleEmulator, slack: SlackEmulator) -> None:
         self.google, self.slack = google, slack
@@ -77,7 +77,7 @@ class Places:
         return f"{self.google.rows(self.spreadsheet, 'Interviews')} {messages}"
 
     def holding_the_person(self) -> set[str]:
-        """The names of the places that hold the person's name, address or telephone number."""
+        """The names of the places that contain the person's name, address or telephone number."""
         texts = {
             "destinations": self.shown(),
             "logs": "\n".join([*self.service.logs, *self.service.output]),
@@ -98,8 +98,8 @@ def test_an_erased_person_is_in_no_file_log_sheet_or_channel_and_does_not_come_b
     with GoogleEmulator() as google, SlackEmulator() as slack:
         places = Places(tmp_path, google, slack)
         with places.service as service, httpx.Client(trust_env=False, timeout=30) as client:
-            told = [*story(1), *story(2), {"event": "", "data": {"candidate": PERSON}, "date": 1}]
-            for each in told:
+            payloads = [*payloads_of(1), *payloads_of(2), {"event": "", "data": {"candidate": PERSON}, "date": 1}]
+            for each in payloads:
                 assert post(client, service.hook, each) == 202
             service.settled()
             before = places.holding_the_person()
@@ -113,7 +113,7 @@ def test_an_erased_person_is_in_no_file_log_sheet_or_channel_and_does_not_come_b
             assert places.holding_the_person() == set()
             assert not any(needle in done.stdout + done.stderr for needle in NEEDLES)
 
-            for each in [*told, payload("score-updated", 1, 900, score={"value": 5}), payload("finish", 1, 901)]:
+            for each in [*payloads, payload("score-updated", 1, 900, score={"value": 5}), payload("finish", 1, 901)]:
                 assert post(client, service.hook, each) in {200, 202}
             for state in ("delivered", "unreadable", "unknown"):
                 assert service.run("replay", "--state", state, "--yes").returncode == 0

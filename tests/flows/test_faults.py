@@ -1,4 +1,4 @@
-"""A sink whose destination fails delays no other sink, loses nothing, doubles nothing and recovers by itself."""
+"""A sink whose destination fails delays no other sink, loses nothing, repeats nothing and recovers automatically."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def delivered_to(world: World, sink: str, interview: str) -> bool:
 
 @pytest.mark.timeout(150)
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_failing_destination_harms_nobody_and_mends_itself(world, name):
+def test_a_failing_destination_delays_no_other_sink_and_recovers(world, name):
     """The console gets its message while sheet and Slack fail; then both have everything once."""
     fault = FAULTS[name]
     world.google.faults.add(replace(fault, match="write"))

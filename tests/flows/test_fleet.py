@@ -1,4 +1,4 @@
-"""Real receivers and workers on one PostgreSQL, some of which are killed or stand still, and so is the server."""
+"""Real receivers and workers on one PostgreSQL. Some of them are killed or stopped, and so is the server."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def fleet(tmp_path_factory):
 
 
 def backlog(fleet, least):
-    """Whether at least so many deliveries of the hook wait, and a living worker has it."""
+    """Whether at least this number of deliveries of the hook is pending, and a running worker has its lease."""
     waiting = fleet.rows(f"SELECT count(*) FROM delivery WHERE sink = '{HOOK}' AND state = 0")[0][0]
     return waiting >= least and fleet.owner_of(HOOK)
 
 
 @pytest.mark.timeout(180)
-def test_a_worker_and_a_receiver_that_are_killed_and_a_worker_that_stands_still_are_followed(fleet):
-    """Everything acknowledged is delivered, once as far as the sheet shows, and in order."""
+def test_killed_and_stopped_processes_lose_nothing(fleet):
+    """Everything acknowledged is delivered in order, and the sheet has each row once."""
     posting = fleet.posting(range(50))
     fleet.until(lambda: backlog(fleet, 15))
     killed = fleet.owner_of(HOOK)
@@ -52,8 +52,8 @@ def test_a_worker_and_a_receiver_that_are_killed_and_a_worker_that_stands_still_
 
 
 def kill_the_server(fleet, interviews):
-    """In the middle of intake and delivery; returns when everything is delivered as it must be, and how many events
-    were acknowledged.
+    """Kills the server during intake and delivery. Returns the number of acknowledged events, when all of them are
+    delivered.
     """
     before = len(fleet.acknowledged)
     posting = fleet.posting(interviews)
@@ -68,7 +68,7 @@ def kill_the_server(fleet, interviews):
 
 @pytest.mark.timeout(180)
 def test_the_server_is_killed_while_events_come_in_and_go_out(fleet):
-    """Receivers refuse and live on, workers wait, and all goes on by itself."""
+    """Receivers refuse events, workers wait, and all of them continue automatically."""
     assert kill_the_server(fleet, range(200, 225)) == 50
 
 
@@ -81,7 +81,7 @@ def test_the_server_is_killed_five_times(fleet):
 
 @pytest.mark.timeout(60)
 def test_a_graceful_stop_leaves_nothing_behind(fleet):
-    """No lease, and no name in the list."""
+    """Neither a lease nor a name in the list of processes."""
     assert [member.stop() for role in ("receiver", "worker") for member in fleet.alive(role)] == [0] * 4
     assert fleet.rows("SELECT 1 FROM sink WHERE lease_owner IS NOT NULL") == []
     listed = {key.split(":")[2] for (key,) in fleet.rows("SELECT key FROM meta WHERE key LIKE 'process:%'")}
@@ -89,7 +89,7 @@ def test_a_graceful_stop_leaves_nothing_behind(fleet):
 
 
 def holder_of_tasks(fleet):
-    """The living worker that runs the periodic tasks."""
+    """The running worker that runs the periodic tasks."""
     rows = fleet.rows("SELECT lease_owner FROM lease WHERE name = 'periodic tasks'")
     return fleet.worker_named(rows[0][0]) if rows else None
 

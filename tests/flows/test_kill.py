@@ -1,4 +1,4 @@
-"""Nothing acknowledged is lost: the real process is killed while it works, again and again."""
+"""Nothing acknowledged is lost when the real process is killed several times during work."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def payloads(round_number: int) -> list[dict]:
 
 
 async def feed(service: Service, waiting: list[dict], acknowledged: set[tuple[str, str]]) -> None:
-    """Posts with many clients at once until all are posted or the service is gone."""
+    """Posts with many clients at the same time until all are posted or the service ended."""
     queue = list(waiting)
 
     async def client() -> None:
@@ -90,7 +90,7 @@ def assert_intact(service: Service, acknowledged: set[tuple[str, str]]) -> None:
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.chaos)])
 def test_every_acknowledged_event_survives_kills_and_is_delivered(tmp_path, kills):
-    """2,000 concurrent events, killed in the middle, several times: stored, delivered, no row doubled."""
+    """2,000 concurrent events and several kills: all are stored and delivered, and no row is repeated."""
     service = Service(tmp_path, SINKS)
     acknowledged: set[tuple[str, str]] = set()
     spread = random.Random(7)

@@ -1,4 +1,4 @@
-"""Nothing personal and no secret reaches a log, a metric or a recorded reason, whatever goes wrong."""
+"""Neither personal data nor secrets reach a log, a metric or a recorded reason, with any failure."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ def interview(number: int) -> dict[str, object]:
 
 
 def test_a_full_run_logs_nothing_personal_and_no_secret(tmp_path):
-    """Names, addresses, phones and secrets of a run with every kind of trouble are looked for everywhere."""
+    """The test searches all output of a run with every kind of failure for names, addresses, phone numbers and
+    secrets.
+    """
     with GoogleEmulator() as google, SlackEmulator() as slack:
         channel = slack.add_channel("hiring")
         spreadsheet = google.add_spreadsheet(editors=[EMAIL])
@@ -76,8 +78,8 @@ def test_a_full_run_logs_nothing_personal_and_no_secret(tmp_path):
         recorded = str(service.query("SELECT reason FROM attempt UNION SELECT reason FROM delivery"))
         recorded += str(service.query("SELECT paused, reason, fix FROM sink"))
         service.stop()
-    told = "\n".join([*service.logs, metrics, recorded])
+    output = "\n".join([*service.logs, metrics, recorded])
     personal = [*PERSON.values(), "Quetzalcoatl", "EXT-77-XYZ", "\\u00d1and\\u00fa"]
     secrets = [SECRET, slack.bot.token, WEBHOOK_KEY, "topsecretpath", "private_key", "ya29", "BEGIN PRIVATE"]
-    assert [word for word in [*personal, *secrets] if word in told] == []
-    assert "sink" in told
+    assert [word for word in [*personal, *secrets] if word in output] == []
+    assert "sink" in output

@@ -1,4 +1,4 @@
-"""The proof that a sheet is right, asked for while the service runs: the service does it, and says so everywhere."""
+"""A verification that is requested while the service runs: the service makes it, and all places show the result."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ calls_per_minute = 6000
 
 @pytest.fixture(scope="module")
 def proven(tmp_path_factory):
-    """A service with three interviews in its sheet, one of them with an id that a person spoilt, and then a repair."""
+    """A service with three interviews in its sheet, one of them with an id that a user damaged, and then a repair."""
     folder = tmp_path_factory.mktemp("proof")
     with GoogleEmulator() as google:
         google.service_account_file(folder / "key.json")

@@ -1,4 +1,4 @@
-"""The five documented events, each three times and in many orders, through the real process to every sink."""
+"""The five documented events, each three times and in many orders, through the real service to every sink."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ANY_ORDER = pytest.mark.parametrize(
 
 
 def renamed(payload: dict[str, Any], suffix: str, interview: str | None = None) -> dict[str, Any]:
-    """The payload about an interview of its own."""
+    """The payload with another interview id."""
     data = payload["data"] | {"id": (interview or payload["data"]["id"]) + suffix}
     return payload | {"data": data}
 
@@ -39,7 +39,7 @@ def google() -> Iterator[GoogleEmulator]:
 
 
 def post_all(service: Service, orders: list[list[dict[str, Any]]]) -> None:
-    """Posts each order one by one, several orders at once; every event of an order three times."""
+    """Posts the events of each order one after the other, several orders at the same time, every event three times."""
 
     def one(order: list[dict[str, Any]]) -> list[int]:
         with httpx.Client(trust_env=False, timeout=30) as client:
@@ -86,7 +86,7 @@ def sinks(google: GoogleEmulator, spreadsheet: str, folder: Path) -> str:
 
 
 def same_cells(rows: dict[str, list[Any]], starts: str, count: int) -> list[Any]:
-    """The cells that all `count` rows of one interview share, whatever the order of its events."""
+    """The cells that are equal in all `count` rows of one interview, in any order of its events."""
     chosen = [row for key, row in rows.items() if key.startswith(starts)]
     assert len(chosen) == count
     assert all(row == chosen[0] for row in chosen)
@@ -131,8 +131,8 @@ def test_any_order_of_the_samples_under_one_id_gives_one_row(tmp_path, google, o
         assert book_rows(service.folder / "data" / "interviews.xlsx").keys() == rows.keys()
 
 
-def test_each_position_speaks_in_its_own_channel(tmp_path):
-    """Messages go where the routes say, and only there; what nobody took goes to the rest."""
+def test_each_position_has_its_own_channel(tmp_path):
+    """Messages are posted only where the routes say. Events that no route matches are sent to the route `otherwise`."""
     with SlackEmulator() as slack:
         graduates, social, rest = (slack.add_channel(name) for name in ("graduates", "social", "rest"))
         toml = f"""

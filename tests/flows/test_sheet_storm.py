@@ -18,7 +18,7 @@ from connector.emulators.google import GoogleEmulator
 from tests.flows.process import Service, signed
 
 TAB = "Interviews"
-NOTES = "Notes of people"
+NOTES = "Notes of users"
 FAULTS = [faults.REFUSE, faults.DROP, faults.TRUNCATE, faults.APPLY_503, faults.HTML_503, Fault(FaultKind.LATE)]
 SINK = """
 [delivery]
@@ -33,17 +33,17 @@ calls_per_minute = 6000
 
 
 @dataclass(frozen=True, slots=True)
-class Weather:
-    """How much of everything: interviews, seconds between two acts of a person, share of writes that fail, kills, waves
-    of events from one kill to the next, and the least number of acts.
+class StormSettings:
+    """The size of a storm: interviews, seconds between two actions of the user, share of writes that fail, kills,
+    waves of events between two kills, and the least number of actions.
     """
 
     interviews: int
-    between: float
-    share: float
+    between_seconds: float
+    failing_share: float
     kills: int
     waves: int
-    acts: int
+    actions: int
 
 
 def payloads(chance: random.Random, count: int) -> list[dict]:
@@ -65,7 +65,7 @@ def payloads(chance: random.Random, count: int) -> list[dict]:
 
 
 async def post(service: Service, waiting: list[dict]) -> None:
-    """Posts everything; what is not acknowledged, because the service is gone, stays waiting."""
+    """Posts everything. Payloads that are not acknowledged, because the service ended, are posted again."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=16)) as http:
 
         async def client() -> None:
@@ -82,20 +82,20 @@ async def post(service: Service, waiting: list[dict]) -> None:
         await asyncio.gather(*(client() for _ in range(16)))
 
 
-class Somebody:
-    """A person who never rests: sorts, shuffles, inserts, moves columns, and writes notes beside interviews."""
+class SheetUser:
+    """A user who edits all the time: sorts, shuffles, inserts, moves columns, and writes notes beside interviews."""
 
     def __init__(self, google: GoogleEmulator, sheet: str, chance: random.Random) -> None:
         self.google, self.sheet, self.chance = google, sheet, chance
         self.person = google.person(sheet)
         self.notes: dict[str, str] = {}
-        self.acts = 0
+        self.actions = 0
 
-    def act(self) -> None:
+    def edit(self) -> None:
         with self.google.lock:
             if TAB not in self.google.titles(self.sheet) or len(self.google.rows(self.sheet, TAB)) < 3:
                 return
-            self.acts += 1
+            self.actions += 1
             self.chance.choice([self.sort, self.shuffle, self.insert, self.move, self.note, self.note])()
 
     def sort(self) -> None:
@@ -124,12 +124,12 @@ class Somebody:
             self.person.edit(TAB, row + 1, header.index(NOTES), self.notes[key])
 
     @contextmanager
-    def at_work(self, between: float) -> Iterator[None]:
+    def edits(self, between_seconds: float) -> Iterator[None]:
         stop = threading.Event()
 
         def work() -> None:
-            while not stop.wait(between):
-                self.act()
+            while not stop.wait(between_seconds):
+                self.edit()
 
         thread = threading.Thread(target=work)
         thread.start()
@@ -141,93 +141,101 @@ class Somebody:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
-    """What a storm was: acts of the person, calls that failed, calls in all."""
+class StormFigures:
+    """The figures of a storm: actions of the user, failed calls, and all calls."""
 
-    acts: int
+    actions: int
     faults: int
     reads: int
     writes: int
 
 
-def storm(tmp_path, weather: Weather, seed: int) -> Tally:
-    """Plays it, and judges what is left when all rest."""
+def storm(tmp_path, size: StormSettings, seed: int) -> StormFigures:
+    """Runs a storm, and checks the sheet afterwards."""
     chance = random.Random(seed)
     with GoogleEmulator() as google, ExitStack() as ends:
         google.service_account_file(tmp_path / "key.json")
         sheet = google.add_spreadsheet()
-        somebody = Somebody(google, sheet, chance)
+        user = SheetUser(google, sheet, chance)
         service = Service(tmp_path, SINK.format(sheet=sheet, url=google.url))
         ends.push(service)
-        waiting = payloads(chance, weather.interviews)
-        struck: list[Fault] = []
+        waiting = payloads(chance, size.interviews)
+        failed: list[Fault] = []
 
         def fault(call: str) -> Fault | None:
-            if call != "write" or chance.random() >= weather.share:
+            if call != "write" or chance.random() >= size.failing_share:
                 return None
-            struck.append(chance.choice(FAULTS))
-            return struck[-1]
+            failed.append(chance.choice(FAULTS))
+            return failed[-1]
 
         google.faults.choose(fault)
-        with somebody.at_work(weather.between):
-            _feed_and_kill(service, waiting, weather, google)
-            Service.until(lambda: shown(service) == weather.interviews and somebody.acts >= weather.acts, 600)
+        with user.edits(size.between_seconds):
+            _feed_and_kill(service, waiting, size, google)
+            Service.until(lambda: shown(service) == size.interviews and user.actions >= size.actions, 600)
         google.faults.clear()
         google.faults.release()
         service.settled(600)
-        _check(service, google, sheet, somebody, weather.interviews)
+        _check(service, google, sheet, user, size.interviews)
         assert service.run("verify", "sheet").returncode == 0
         assert service.stop() == 0
-        return Tally(somebody.acts, len(struck), google.counts["read"], google.counts["write"])
+        return StormFigures(user.actions, len(failed), google.counts["read"], google.counts["write"])
 
 
 def shown(service: Service) -> int:
-    """How many interviews have been delivered at least once."""
+    """The number of interviews that were delivered at least once."""
     delivered = "SELECT interview_id FROM delivery WHERE state = 1"
     [(count,)] = service.query(f"SELECT count(*) FROM interview WHERE id IN ({delivered})")
     return int(count)
 
 
-def _feed_and_kill(service: Service, waiting: list[dict], weather: Weather, google: GoogleEmulator) -> None:
-    """Posts in waves, so that there are many flushes; the service is killed when its sheet was just written to."""
+def _feed_and_kill(service: Service, waiting: list[dict], size: StormSettings, google: GoogleEmulator) -> None:
+    """Posts in waves, so that there are many flushes. The service is killed directly after a write to its sheet."""
     service.start()
-    lives = weather.kills + 1
-    for life in range(lives):
-        share = len(waiting) // (lives - life)
+    starts = size.kills + 1
+    for start in range(starts):
+        share = len(waiting) // (starts - start)
         part, waiting[:] = waiting[:share], waiting[share:]
-        for wave in range(weather.waves):
+        for wave in range(size.waves):
             before = google.counts["write"]
-            posted = part[wave :: weather.waves]
+            posted = part[wave :: size.waves]
             asyncio.run(post(service, posted))
             assert not posted
             Service.until(lambda before=before: google.counts["write"] > before, 120)
-        if life < weather.kills:
+        if start < size.kills:
             service.kill()
             google.faults.release()
             service.start()
 
 
-def _check(service: Service, google: GoogleEmulator, sheet: str, somebody: Somebody, count: int) -> None:
-    truth = dict(service.query("SELECT id, position_name FROM interview"))
+def _check(service: Service, google: GoogleEmulator, sheet: str, user: SheetUser, count: int) -> None:
+    stored = dict(service.query("SELECT id, position_name FROM interview"))
     records = [row for row in google.records(sheet, TAB) if row["Interview ID"] is not None]
     keys = [row["Interview ID"] for row in records]
-    assert len(truth) == count
-    assert sorted(keys) == sorted(truth)
+    assert len(stored) == count
+    assert sorted(keys) == sorted(stored)
     for row in records:
         assert str(row["Candidate"]).endswith(f" {int(row['Interview ID'], 16)}")
         assert row["Stage"] == "To evaluate"
-    assert {row["Interview ID"]: row[NOTES] for row in records if row.get(NOTES)} == somebody.notes
+    assert {row["Interview ID"]: row[NOTES] for row in records if row.get(NOTES)} == user.notes
 
 
 @pytest.mark.timeout(200)
-def test_a_sheet_that_somebody_works_in_is_right_in_the_end(tmp_path):
-    tally = storm(tmp_path, Weather(interviews=150, between=0.05, share=0.3, kills=1, waves=2, acts=11), seed=1)
-    assert tally.acts > 10
+def test_a_sheet_that_a_user_edits_all_the_time_converges(tmp_path):
+    figures = storm(
+        tmp_path,
+        StormSettings(interviews=150, between_seconds=0.05, failing_share=0.3, kills=1, waves=2, actions=11),
+        seed=1,
+    )
+    assert figures.actions > 10
 
 
 @pytest.mark.chaos
 @pytest.mark.timeout(1800)
-def test_five_thousand_interviews_three_kills_and_a_person_who_never_rests(tmp_path):
-    tally = storm(tmp_path, Weather(interviews=5_000, between=0.05, share=0.05, kills=3, waves=25, acts=101), seed=2)
-    assert tally.acts > 100
-    assert tally.faults > 0
+def test_five_thousand_interviews_converge_after_three_kills(tmp_path):
+    figures = storm(
+        tmp_path,
+        StormSettings(interviews=5_000, between_seconds=0.05, failing_share=0.05, kills=3, waves=25, actions=101),
+        seed=2,
+    )
+    assert figures.actions > 100
+    assert figures.faults > 0

@@ -27,7 +27,7 @@ KILLS = 3
 
 
 def configured(slack: SlackEmulator, channels: Sequence[str], rate: float) -> str:
-    """One sink per channel; the position of the same number goes there."""
+    """One sink per channel, with the position of the same number."""
     toml = f'[defaults.slack]\ntoken = "{slack.token}"\napi_url = "{slack.api_url}"\nrate_per_second = {rate}\n'
     toml += f"max_age = {ANY_AGE_SECONDS}\n"
     for number, channel in enumerate(channels, 1):
@@ -37,8 +37,8 @@ def configured(slack: SlackEmulator, channels: Sequence[str], rate: float) -> st
 
 
 def feed(service: Service, payloads: Sequence[dict[str, Any]], chance: random.Random) -> None:
-    """Posts everything; three times on the way the process is killed and started again. What was not acknowledged is
-    posted again, as Hireflix's own retry would.
+    """Posts everything. The process is killed and started again three times. Events that were not acknowledged are
+    posted again, as Hireflix does.
     """
     fatal = sorted(chance.sample(range(len(payloads) // 4, len(payloads)), KILLS))
     with httpx.Client(trust_env=False) as client:
@@ -79,7 +79,7 @@ def dead(service: Service) -> list[Any]:
 
 @pytest.mark.timeout(120)
 def test_two_channels_three_kills_and_faults(tmp_path: Path) -> None:
-    """The short mode: judged as soon as all but the second looks is settled."""
+    """The short mode, which checks when all deliveries except the searches for duplicates are settled."""
     chance = random.Random(11)
     with SlackEmulator() as slack:
         slack.limits = True
@@ -97,7 +97,7 @@ def test_two_channels_three_kills_and_faults(tmp_path: Path) -> None:
 
 @pytest.mark.chaos
 def test_twenty_channels_three_thousand_events(tmp_path: Path) -> None:
-    """The long mode, with hangs as well, until the last second look is over."""
+    """The long mode, with calls that hang, which waits for the last search for duplicates."""
     chance = random.Random(20)
     kinds = [*LOST, *LOST, THROTTLED, faults.TRUNCATE, replace(faults.APPLY_HANG, match=None)]
     with SlackEmulator() as slack:

@@ -41,7 +41,7 @@ def now():
 
 
 class World:
-    """An emulated channel and an emulated account, and the service that runs between them."""
+    """An emulated channel, an emulated account, and the service."""
 
     def __init__(self, folder, account, hireflix, slack):
         self.folder, self.account, self.hireflix, self.slack = folder, account, hireflix, slack
@@ -145,7 +145,7 @@ class Case:
         await until(lambda: self.buttons == list(labels) and stamp in self.text)
 
     async def hears(self, user, text):
-        """Waits until only this user read a text."""
+        """Waits until only this user was shown a text."""
         await until(lambda: any(each.user == user and text in each.text for each in self.slack.ephemerals))
 
     @property
@@ -160,7 +160,7 @@ class Case:
 
 
 async def until(is_so):
-    """Waits for a fact about an emulator, which runs in a thread of its own and does not signal it."""
+    """Waits for a condition of an emulator, which runs in another thread and does not signal it."""
 
     async def look():
         return is_so()

@@ -52,7 +52,7 @@ class Storm:
         self.hireflix.stop()
 
     def fill(self):
-        """Interviews that are finished, each with a wish for it, and their messages."""
+        """Creates finished interviews, chooses a decision for each, and waits for their messages."""
         position = self.account.add_position("Baker")
         with httpx.Client(trust_env=False) as client:
             for number in range(INTERVIEWS):
@@ -69,7 +69,7 @@ class Storm:
         return {each.metadata["event_payload"]["i"]: each for each in found if each.metadata}
 
     def fail(self):
-        """Some calls to either side fail, in one of five ways."""
+        """Some calls to Slack or Hireflix fail, in one of five ways."""
         faults = (DROP, APPLY_503, HTML_503, REFUSE, TRUNCATE)
 
         def choose(kind):
@@ -80,7 +80,7 @@ class Storm:
         self.slack.faults.choose(choose)
 
     def click(self, interview_id, user):
-        """What a user does, once or twice; a click that is not acknowledged is made again."""
+        """The clicks of a user, once or twice. A click that is not acknowledged is repeated."""
         wish = self.wishes[interview_id]
         message = self.messages()[interview_id]
         self.service.until(lambda: self.slack.open_sockets > 0)
@@ -139,7 +139,9 @@ def test_each_decision_reaches_hireflix_once(storm):
 
 
 def check(storm, interview_id, wish, done):
-    """What Hireflix has of an interview is what was wished and is in the audit log, or an operator must look at it."""
+    """Asserts that Hireflix has the chosen stage and the audit log has the decision, or that an operator must look at
+    it.
+    """
     found = storm.account.interviews[interview_id]
     sent = [name for name, id_ in storm.account.changes if id_ == interview_id]
     states = storm.requests(interview_id)

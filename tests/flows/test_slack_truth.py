@@ -1,4 +1,4 @@
-"""Slack through the real service: each message is about its own candidate, and what was never shown is shown."""
+"""Slack through the real service: each message is about its own candidate, and unsent deliveries are shown later."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def slack_sink(slack: SlackEmulator, channel: str, *, routes: str = "") -> str:
 
 
 def feed(service: Service, payloads: list[dict[str, Any]], kills: list[int]) -> None:
-    """Posts all; before those at the places of `kills` the process is killed and started again."""
+    """Posts all. Before those with an index in `kills` the process is killed and started again."""
     with httpx.Client(trust_env=False) as client:
         for number, payload in enumerate(payloads):
             if number in kills:
@@ -46,8 +46,8 @@ def feed(service: Service, payloads: list[dict[str, Any]], kills: list[int]) -> 
 
 @pytest.mark.timeout(150)
 def test_no_message_shows_the_data_of_another_candidate(tmp_path: Path) -> None:
-    """60 interviews in random order and two kills: every message, thread line and notification is judged by what the
-    channel holds alone.
+    """60 interviews in random order and two kills. Every message, reply and notification is checked by the content of
+    the channel.
     """
     chance = random.Random(14)
     events = [
@@ -72,8 +72,8 @@ def test_no_message_shows_the_data_of_another_candidate(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(120)
 def test_what_was_never_shown_in_a_wrong_channel_is_shown_in_the_right_one(tmp_path: Path) -> None:
-    """12 invitations wait for the digest of a channel that does not exist; nothing says that it works again, until the
-    id is corrected and the digest counts all of them.
+    """12 invitations wait for the digest of a channel that does not exist. After the id is corrected the digest counts
+    all of them.
     """
     with SlackEmulator() as slack:
         channel = slack.add_channel("hiring")
@@ -97,7 +97,7 @@ def test_what_was_never_shown_in_a_wrong_channel_is_shown_in_the_right_one(tmp_p
 
 @pytest.mark.timeout(120)
 def test_a_deleted_candidate_is_not_named_any_more_whatever_the_route_filters(tmp_path: Path) -> None:
-    """The route chooses finishes only; a score updates the message silently and a deletion takes the name."""
+    """The route matches finishes only. A score updates the message silently, and a deletion removes the name."""
     routes = '[[routes]]\nevents = ["interview.finish"]\nsinks = ["chat"]\n'
     with SlackEmulator() as slack:
         channel = slack.add_channel("hiring")

@@ -1,4 +1,4 @@
-"""The end of the real process: by which signals, and that nothing outside can delay it."""
+"""The end of the real process: its signals, and that no destination can delay it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,8 @@ CONSOLE = '[sinks.chat]\ntype = "console"\n'
 
 
 class Trickle:
-    """A server that accepts every connection and sends one header line after the other, without end.
-
-    No timeout of a client ends such a call, since something arrives all the time.
+    """A server that accepts every connection and sends header lines without end. No timeout of a client ends such a
+    call, because bytes arrive all the time.
     """
 
     def __init__(self) -> None:
@@ -80,9 +79,7 @@ def stopped(service):
 
 
 def test_destinations_that_never_answer_do_not_keep_the_process_alive(tmp_path):
-    """The calls, one in a thread and one in the event loop, cannot end by themselves, so the process ends only because
-    nothing waits for them.
-    """
+    """The calls, one in a thread and one in the event loop, do not end, so the process must not wait for them."""
     with Trickle() as google, Trickle() as slack:
         toml = STOP_QUICKLY + sheet(tmp_path, google.url) + chat(tmp_path, slack.url)
         with Service(tmp_path, toml) as service:
@@ -131,7 +128,7 @@ def test_each_of_these_signals_stops_it_in_good_order(tmp_path, number):
 
 
 def test_a_hangup_that_is_ignored_from_outside_stays_ignored(tmp_path):
-    """`nohup connector serve &` outlives the terminal."""
+    """`nohup connector serve &` continues after the terminal is closed."""
     with Service(tmp_path, CONSOLE, before=["nohup"]) as service:
         service.process.send_signal(signal.SIGHUP)
         assert httpx.get(f"{service.url}/health/live", trust_env=False).status_code == 200

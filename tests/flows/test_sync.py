@@ -1,4 +1,4 @@
-"""An acknowledgement means that the event is on the disk: the kernel is asked to sync before every one."""
+"""An acknowledgement means that the event is on the disk: a sync precedes every one."""
 
 from __future__ import annotations
 
