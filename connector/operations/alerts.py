@@ -14,7 +14,7 @@ import msgspec
 from connector.capabilities import Notice
 from connector.formats import counted, format_duration
 from connector.languages import Language, gettext_noop
-from connector.operations.status import HELD_FIX, SILENT_FIX, Health
+from connector.operations.status import Health, TroubleKind
 from connector.store.schema import PauseKind
 from connector.store.status import SinkStatus
 
@@ -54,8 +54,11 @@ AlertKind = Literal[
     "disk",
     "file handles",
 ]
-OF_RECONCILE: Mapping[str, AlertKind] = {SILENT_FIX: "no webhooks", HELD_FIX: "held deletions"}
-"""Problems of the source that reconcile found, by their fix."""
+OF_TROUBLE: Mapping[TroubleKind, AlertKind] = {
+    TroubleKind.NO_WEBHOOKS: "no webhooks",
+    TroubleKind.HELD_DELETIONS: "held deletions",
+}
+"""Troubles of the source that are alerts as they are."""
 FAILING: frozenset[AlertKind] = frozenset({"paused", "late"})
 """Alerts about a sink that does not deliver, so that no message is sent through it."""
 
@@ -173,8 +176,8 @@ def _of_source(health: Health, silence: Silence | None) -> Iterable[Alert]:
             fix = "compare [hireflix] webhook_secrets with the key that Hireflix shows"
             yield Alert("signatures", "source", text, fix)
     for trouble in health.troubles:
-        if trouble.fix in OF_RECONCILE:
-            yield Alert(OF_RECONCILE[trouble.fix], trouble.subject, trouble.what, trouble.fix)
+        if trouble.kind in OF_TROUBLE:
+            yield Alert(OF_TROUBLE[trouble.kind], trouble.subject, trouble.what, trouble.fix)
     if silence is not None and is_unusual(silence):
         text = (
             f"no webhook for {format_duration(silence.seconds)}; in the same hours of each of the last "

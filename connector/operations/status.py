@@ -5,9 +5,9 @@ The command `status`, the dashboard and the alerts show the same `Health`.
 
 from __future__ import annotations
 
-import re
 import socket
 from collections.abc import Collection, Iterator, Mapping
+from enum import StrEnum
 from typing import Literal
 
 import msgspec
@@ -21,7 +21,7 @@ from connector.store import decisions, processes
 from connector.store import source as compared
 from connector.store import status as stored
 from connector.store.processes import Process, TaskRun
-from connector.store.schema import PauseKind, RequestState
+from connector.store.schema import AttemptOutcome, PauseKind, RequestState
 from connector.store.status import Refusals, SinkStatus, SourceStatus
 
 START = "start it with `connector serve`"
@@ -39,7 +39,6 @@ NOT_STORED = "they are not stored, and Hireflix may not repeat them"
 """The documentation of Hireflix does not say whether it repeats a request."""
 
 DIFFERS = "the destination does not show what the store has"
-REPAIRING = ("a repair is running", DIFFERS, "wait: the sink is verified again automatically")
 HELD_FIX = "check that the deletions are real, then run `connector reconcile --accept`"
 DECISIONS_LATE_SECONDS = 900.0
 """A decision that waits is carried out or tried again within ten minutes."""
@@ -54,12 +53,67 @@ ADDRESS = "check the address of the sink; the destination does not have it"
 LIMITED = "nothing now: the destination limits the rate, and the sink continues automatically"
 REFUSED = "read the reply of the destination and correct the settings of the sink or the destination"
 FAILS = "look at the log or the status page of the destination; the sink retries automatically"
-REACH = (
-    "check that the destination runs and that this machine reaches it (address, name, proxy, firewall); the sink "
-    "retries automatically"
+NO_REPLY = (
+    "read the log of the service for an error of the sink, and check that the destination runs and that this machine "
+    "reaches it (address, name, proxy, firewall); the sink retries automatically"
 )
-FAULT = "read the log of the service for the cause, and report it to the author of the sink"
-WAIT = "nothing now: the sink retries automatically; if it keeps failing, read its failed calls"
+WAIT = (
+    "nothing now: the sink retries automatically; if it keeps failing, check that the destination runs and that this "
+    "machine reaches it (address, name, proxy, firewall)"
+)
+
+
+class TroubleKind(StrEnum):
+    """What a trouble is about. Programs may rely on the values; the sentences of a trouble may change."""
+
+    NO_SERVICE = "no_service"
+    NO_RECEIVER = "no_receiver"
+    NO_WORKER = "no_worker"
+    SILENT_PROCESS = "silent_process"
+    CHANGED_SETTINGS = "changed_settings"
+    """A file of the configuration changed after the start of the service."""
+    REFUSED_REQUESTS = "refused_requests"
+    UNREADABLE_EVENTS = "unreadable_events"
+    UNKNOWN_EVENTS = "unknown_events"
+    API_FAILED = "api_failed"
+    """A backfill or a reconcile could not read the API of Hireflix."""
+    NO_WEBHOOKS = "no_webhooks"
+    """Hireflix changes and no webhook arrives."""
+    HELD_DELETIONS = "held_deletions"
+    UNCLEAR_DECISIONS = "unclear_decisions"
+    HELD_DECISIONS = "held_decisions"
+    DELAYED_DECISIONS = "delayed_decisions"
+    """Hireflix did not answer; the decisions are tried again."""
+    LATE_DECISIONS = "late_decisions"
+    """Decisions wait for so long that no process can be carrying them out."""
+    NOT_LISTENING = "not_listening"
+    """Decisions of users at the destination of a sink are not received."""
+    PAUSED = "paused"
+    """The destination does not work."""
+    PAUSED_BY_OPERATOR = "paused_by_operator"
+    ORPHANED = "orphaned"
+    CALL_FAILED = "call_failed"
+    ASKS = "asks"
+    """A verification found something that an operator must decide or repair."""
+    NOT_IN_SYNC = "not_in_sync"
+    REPAIRING = "repairing"
+    DEAD_LETTERS = "dead_letters"
+
+
+PROBLEMS = frozenset(
+    {
+        TroubleKind.NO_SERVICE,
+        TroubleKind.NO_RECEIVER,
+        TroubleKind.NO_WORKER,
+        TroubleKind.NO_WEBHOOKS,
+        TroubleKind.UNCLEAR_DECISIONS,
+        TroubleKind.NOT_LISTENING,
+        TroubleKind.PAUSED,
+        TroubleKind.ASKS,
+        TroubleKind.DEAD_LETTERS,
+    }
+)
+"""The kinds that an operator must act on; the others are warnings."""
 
 
 class ServiceStatus(msgspec.Struct, frozen=True):
@@ -77,12 +131,20 @@ class Trouble(msgspec.Struct, frozen=True):
     """
 
     level: Literal["problem", "warning"]
+    kind: TroubleKind
     subject: str
     what: str
     effect: str = ""
     fix: str = ""
     status: int | None = None
     answer: str = ""
+
+
+def _trouble(
+    kind: TroubleKind, subject: str, what: str, effect: str, fix: str, *, status: int | None = None, answer: str = ""
+) -> Trouble:
+    level: Literal["problem", "warning"] = "problem" if kind in PROBLEMS else "warning"
+    return Trouble(level, kind, subject, what, effect, fix, status, answer)
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -134,7 +196,8 @@ def changed_settings(settings: Config, service: ServiceStatus) -> list[Trouble]:
         return []
     what = f"{' and '.join(newer)} changed after the service had started"
     fix = "run `connector check`, then restart the service"
-    return [Trouble("warning", "service", what, "the service uses the settings of its start", fix)]
+    effect = "the service uses the settings of its start"
+    return [_trouble(TroubleKind.CHANGED_SETTINGS, "service", what, effect, fix)]
 
 
 def _service(processes: list[Process]) -> ServiceStatus:
@@ -151,9 +214,12 @@ def _judged(sink: SinkStatus, service: ServiceStatus) -> SinkStatus:
     """A sink that would be called is `stopped` while no process delivers. Each failure has a remedy."""
     if not service.works and sink.state in {"ok", "delivering"}:
         return msgspec.structs.replace(sink, state="stopped", reason="no running process delivers", fix=START)
-    if not sink.fix and (sink.failed_at is not None or sink.state == "paused"):
-        return msgspec.structs.replace(sink, fix=remedy(sink.failure or sink.reason, sink.status))
-    return sink
+    if sink.fix or (sink.failed_at is None and sink.state != "paused"):
+        return sink
+    is_by_operator = sink.paused_by is PauseKind.OPERATOR
+    return msgspec.structs.replace(
+        sink, fix=f"connector resume {sink.name}" if is_by_operator else remedy(sink.outcome, sink.status)
+    )
 
 
 def _troubles(service: ServiceStatus, source: SourceStatus, sinks: list[SinkStatus], now: int) -> list[Trouble]:
@@ -165,19 +231,25 @@ def _troubles(service: ServiceStatus, source: SourceStatus, sinks: list[SinkStat
 
 def _of_service(service: ServiceStatus) -> Iterator[Trouble]:
     if not service.running:
-        yield Trouble("problem", "service", "no service is running", "nothing is received or delivered", START)
+        yield _trouble(
+            TroubleKind.NO_SERVICE, "service", "no service is running", "nothing is received or delivered", START
+        )
         return
     if not service.receives:
         fix = "start a process with `connector serve --role receiver`"
-        yield Trouble("problem", "service", "no running process receives webhooks", "Hireflix gets no answer", fix)
+        yield _trouble(
+            TroubleKind.NO_RECEIVER, "service", "no running process receives webhooks", "Hireflix gets no answer", fix
+        )
     if not service.works:
         fix = "start a process with `connector serve --role worker`"
-        yield Trouble("problem", "service", "no running process delivers", "events are stored and wait", fix)
+        yield _trouble(
+            TroubleKind.NO_WORKER, "service", "no running process delivers", "events are stored and wait", fix
+        )
     for process in service.processes:
         if process.state == "silent":
             who = f"the process {process.name} ({process.role})"
             what = f"{who} has sent no heartbeat for {processes.SILENT_SECONDS:g} s"
-            yield Trouble("warning", "service", what, "others take over its work", "see its log")
+            yield _trouble(TroubleKind.SILENT_PROCESS, "service", what, "others take over its work", "see its log")
 
 
 def _of_reconcile(connection: Connection) -> list[Trouble]:
@@ -187,13 +259,17 @@ def _of_reconcile(connection: Connection) -> list[Trouble]:
     found = []
     for error in dict.fromkeys(each.error for each in (first, last) if each is not None and each.error):
         what = "the API of Hireflix could not be read"
-        found.append(Trouble("warning", "source", what, "missed changes are not found", error))
+        found.append(_trouble(TroubleKind.API_FAILED, "source", what, "missed changes are not found", error))
     if last is not None and last.silent_since is not None:
         what = "Hireflix changes and no webhook arrives"
-        found.append(Trouble("problem", "source", what, "only reconcile finds the changes, later", SILENT_FIX))
+        found.append(
+            _trouble(TroubleKind.NO_WEBHOOKS, "source", what, "only reconcile finds the changes, later", SILENT_FIX)
+        )
     if last is not None and last.held:
         what = f"{counted(last.held, 'interview is', 'interviews are')} no longer in Hireflix"
-        found.append(Trouble("warning", "source", what, "many deletions at once are not applied", HELD_FIX))
+        found.append(
+            _trouble(TroubleKind.HELD_DELETIONS, "source", what, "many deletions at once are not applied", HELD_FIX)
+        )
     return found
 
 
@@ -201,10 +277,10 @@ def _of_decisions(counts: Mapping[RequestState, int]) -> Iterator[Trouble]:
     """Yields the decisions of users that wait for an operator."""
     if count := counts.get(RequestState.UNCLEAR, 0):
         what = f"{counted(count, 'decision', 'decisions')} may or may not have reached Hireflix"
-        yield Trouble("problem", "source", what, "not sent again automatically", DECISIONS_FIX)
+        yield _trouble(TroubleKind.UNCLEAR_DECISIONS, "source", what, "not sent again automatically", DECISIONS_FIX)
     if count := counts.get(RequestState.HELD, 0):
         what = f"{counted(count, 'decision waits', 'decisions wait')} for a confirmation"
-        yield Trouble("warning", "source", what, "Hireflix does not show them yet", DECISIONS_FIX)
+        yield _trouble(TroubleKind.HELD_DECISIONS, "source", what, "Hireflix does not show them yet", DECISIONS_FIX)
 
 
 def _of_waiting_decisions(connection: Connection, count: int, now: int) -> Iterator[Trouble]:
@@ -218,10 +294,10 @@ def _of_waiting_decisions(connection: Connection, count: int, now: int) -> Itera
     what = f"{waiting} for Hireflix, the oldest for {format_duration((now - since) / 1000)}"
     reason = decisions.delayed(connection)
     if reason:
-        yield Trouble("warning", "source", what, "tried again automatically, for a day", reason)
+        yield _trouble(TroubleKind.DELAYED_DECISIONS, "source", what, "tried again automatically, for a day", reason)
     elif now - since > DECISIONS_LATE_SECONDS * 1000:
         fix = "set CONNECTOR_HIREFLIX__API_KEY, and start a process with `connector serve`"
-        yield Trouble("warning", "source", what, "no running process carries them out", fix)
+        yield _trouble(TroubleKind.LATE_DECISIONS, "source", what, "no running process carries them out", fix)
 
 
 def _of_listening(connection: Connection, names: Collection[str]) -> list[Trouble]:
@@ -231,7 +307,7 @@ def _of_listening(connection: Connection, names: Collection[str]) -> list[Troubl
         if name in names:
             what = f"decisions of users are not received: {note.get('reason', '')}"
             fix = str(note.get("fix", "")) or "check the network; the connector reconnects automatically"
-            found.append(Trouble("problem", name, what, "clicks have no effect", fix))
+            found.append(_trouble(TroubleKind.NOT_LISTENING, name, what, "clicks have no effect", fix))
     return found
 
 
@@ -239,15 +315,18 @@ def _of_source(source: SourceStatus) -> Iterator[Trouble]:
     for refused in source.refused:
         if refused.reason not in REFUSAL_FIXES:
             continue
-        yield Trouble("warning", "source", refusal_text(refused), NOT_STORED, refusal_fix(refused))
-    for count, kind in ((source.unreadable, "unreadable"), (source.unknown, "unknown")):
+        yield _trouble(TroubleKind.REFUSED_REQUESTS, "source", refusal_text(refused), NOT_STORED, refusal_fix(refused))
+    for count, kind, word in (
+        (source.unreadable, TroubleKind.UNREADABLE_EVENTS, "unreadable"),
+        (source.unknown, TroubleKind.UNKNOWN_EVENTS, "unknown"),
+    ):
         if count:
-            yield Trouble(
-                "warning",
+            yield _trouble(
+                kind,
                 "source",
-                f"{counted(count, 'event', 'events')} of kind {kind}",
+                f"{counted(count, 'event', 'events')} of kind {word}",
                 "stored and not delivered",
-                f"connector events --kind {kind}; after an upgrade: connector replay --state {kind}",
+                f"connector events --kind {word}; after an upgrade: connector replay --state {word}",
             )
 
 
@@ -270,42 +349,60 @@ def _of_sink(sink: SinkStatus, now: int) -> Iterator[Trouble]:
     waits = f"{counted(count, 'delivery waits', 'deliveries wait')}, nothing is lost" if count else "nothing is lost"
     if sink.paused_by is PauseKind.OPERATOR:
         until = "" if sink.paused_until is None else _ends_in(sink.paused_until, now)
-        yield Trouble("warning", sink.name, sink.reason, f"{until}{waits}", sink.fix)
+        yield _trouble(TroubleKind.PAUSED_BY_OPERATOR, sink.name, sink.reason, f"{until}{waits}", sink.fix)
     elif sink.state == "paused":
-        yield Trouble("problem", sink.name, f"paused: {sink.reason}", waits, sink.fix, sink.status, sink.answer)
-    elif sink.state == "orphaned":
-        yield Trouble("warning", sink.name, sink.reason, waits, "configure it again, or dismiss its dead letters")
-    elif sink.failed_at is not None:
-        yield Trouble(
-            "warning", sink.name, f"the last call failed: {sink.failure}", waits, sink.fix, sink.status, sink.answer
+        yield _trouble(
+            TroubleKind.PAUSED,
+            sink.name,
+            f"paused: {sink.reason}",
+            waits,
+            sink.fix,
+            status=sink.status,
+            answer=sink.answer,
         )
-    for ask in sink.asks:
-        yield Trouble("problem", sink.name, ask, DIFFERS, f"connector verify {sink.name}")
-    if sink.in_sync is False and not sink.asks:
-        not_in_sync = ("not in sync", DIFFERS, f"connector verify {sink.name}")
-        yield Trouble("warning", sink.name, *(REPAIRING if sink.is_repairing else not_in_sync))
+    elif sink.state == "orphaned":
+        yield _trouble(
+            TroubleKind.ORPHANED, sink.name, sink.reason, waits, "configure it again, or dismiss its dead letters"
+        )
+    elif sink.failed_at is not None:
+        what = f"the last call failed: {sink.failure}"
+        yield _trouble(
+            TroubleKind.CALL_FAILED, sink.name, what, waits, sink.fix, status=sink.status, answer=sink.answer
+        )
+    yield from _of_verification(sink)
     if sink.dead:
         fix = f"connector deliveries --sink {sink.name} --state dead; then connector replay or dismiss"
-        yield Trouble("problem", sink.name, counted(sink.dead, "dead letter", "dead letters"), "not tried again", fix)
+        yield _trouble(
+            TroubleKind.DEAD_LETTERS,
+            sink.name,
+            counted(sink.dead, "dead letter", "dead letters"),
+            "not tried again",
+            fix,
+        )
+
+
+def _of_verification(sink: SinkStatus) -> Iterator[Trouble]:
+    """Yields what the last verification found."""
+    for ask in sink.asks:
+        yield _trouble(TroubleKind.ASKS, sink.name, ask, DIFFERS, f"connector verify {sink.name}")
+    if sink.in_sync is False and not sink.asks:
+        if sink.is_repairing:
+            fix = "wait: the sink is verified again automatically"
+            yield _trouble(TroubleKind.REPAIRING, sink.name, "a repair is running", DIFFERS, fix)
+        else:
+            fix = f"connector verify {sink.name}"
+            yield _trouble(TroubleKind.NOT_IN_SYNC, sink.name, "not in sync", DIFFERS, fix)
 
 
 _BY_STATUS = {401: CREDENTIALS, 407: CREDENTIALS, 403: RIGHTS, 404: ADDRESS, 410: ADDRESS}
 _BY_CLASS = {ResponseClass.THROTTLED: LIMITED, ResponseClass.REFUSED: REFUSED, ResponseClass.UNCLEAR: FAILS}
-_BY_REASON = (
-    (re.compile(r"\bexception \w|unusable result|wrong number of outcomes"), FAULT),
-    (re.compile(r"rate limit|quota|too many requests|limited", re.IGNORECASE), LIMITED),
-    (re.compile(r"reach|timeout|timed out|connection|no answer|network|resol|certificate", re.IGNORECASE), REACH),
-)
-"""The first pattern that a reason contains decides."""
-_STATUS = re.compile(r"\bstatus (\d{3})\b")
+_BY_OUTCOME = {AttemptOutcome.UNCLEAR: NO_REPLY, AttemptOutcome.RETRY_LATER: WAIT}
 
 
-def remedy(reason: str, status: int | None) -> str:
-    """Returns what to do about a failure: by the HTTP status of the destination, else by the words of the reason."""
-    if status is None and (named := _STATUS.search(reason)):
-        status = int(named[1])
+def remedy(outcome: AttemptOutcome | None, status: int | None) -> str:
+    """Returns what to do about a failure: by the HTTP status of the destination, else by the outcome of the call."""
     if status is not None and status in _BY_STATUS:
         return _BY_STATUS[status]
     if status is not None and (found := _BY_CLASS.get(classify(status))):
         return ADDRESS if 300 <= status < 400 else found  # noqa: PLR2004 - redirections (RFC 9110, 15.4): it has moved
-    return next((fix for pattern, fix in _BY_REASON if pattern.search(reason)), WAIT)
+    return REFUSED if outcome is None else _BY_OUTCOME.get(outcome, REFUSED)

@@ -20,6 +20,7 @@ from connector.store.ingest import FOLLOW_UP_PRIORITY, VERIFY_PRIORITY
 from connector.store.queries import TOTAL_MAX
 from connector.store.rollup import HOUR_MS
 from connector.store.schema import (
+    AttemptOutcome,
     DeliveryState,
     PauseKind,
     attempt,
@@ -51,9 +52,9 @@ class SinkStatus(msgspec.Struct, frozen=True):
     due yet.
 
     `reason` is the real reason why the sink does not deliver and `fix` what to do. When the last call failed, `failure`
-    is its reason, and `status` and `answer` are the HTTP status and the reply of the destination. `waits_for` is what
-    the sink waits for now, and `next_try_at` the time of its next call, if it is known. A pause by an
-    operator ends by itself at `paused_until`, if that is set.
+    is its reason, `outcome` its outcome, and `status` and `answer` are the HTTP status and the reply of the
+    destination. `waits_for` is what the sink waits for now, and `next_try_at` the time of its next call, if it is
+    known. A pause by an operator ends by itself at `paused_until`, if that is set.
 
     `verified_at`, `in_sync` and `differences` describe the last verification; `None` before the first one.
     `is_repairing`: its differences are being repaired, and the next verification is due at once. `worker` is the
@@ -85,6 +86,7 @@ class SinkStatus(msgspec.Struct, frozen=True):
     paused_by: PauseKind | None = None
     paused_until: int | None = None
     failure: str = ""
+    outcome: AttemptOutcome | None = None
     status: int | None = None
     answer: str = ""
     failed_at: int | None = None
@@ -214,6 +216,7 @@ def sinks(connection: Connection, now: int, configured: Collection[str] | None) 
                 paused_by=PauseKind(row.paused) if row.paused else None,
                 paused_until=row.paused_until,
                 failure="" if failure is None else failure.reason,
+                outcome=None if failure is None else AttemptOutcome(failure.outcome),
                 status=None if failure is None else failure.status,
                 answer="" if failure is None else failure.answer or "",
                 failed_at=None if failure is None else failure.started_at,

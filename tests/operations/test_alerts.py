@@ -22,7 +22,7 @@ from connector.operations.alerts import (
     observed,
     sent,
 )
-from connector.operations.status import HELD_FIX, SILENT_FIX, Health, ServiceStatus, Trouble
+from connector.operations.status import HELD_FIX, SILENT_FIX, Health, ServiceStatus, Trouble, TroubleKind
 from connector.store.schema import PauseKind
 from connector.store.status import Refusals, SinkStatus, SourceStatus
 from connector.testing import START
@@ -87,9 +87,13 @@ class TestWhichAlertsThereAre:
 
     def test_what_reconcile_found_and_cannot_repair(self):
         troubles = [
-            Trouble("problem", "source", "Hireflix changes and no webhook arrives", fix=SILENT_FIX),
-            Trouble("warning", "source", "12 interviews are no longer in Hireflix", fix=HELD_FIX),
-            Trouble("warning", "source", "1 event of kind unknown", fix="upgrade"),
+            Trouble(
+                "problem", TroubleKind.NO_WEBHOOKS, "source", "Hireflix changes and no webhook arrives", fix=SILENT_FIX
+            ),
+            Trouble(
+                "warning", TroubleKind.HELD_DELETIONS, "source", "12 interviews are no longer in Hireflix", fix=HELD_FIX
+            ),
+            Trouble("warning", TroubleKind.UNKNOWN_EVENTS, "source", "1 event of kind unknown", fix="upgrade"),
         ]
         found = msgspec.structs.replace(health(), troubles=troubles)
         assert kinds(found) == [("no webhooks", "source"), ("held deletions", "source")]

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from sqlalchemy import insert, update
 
 from connector.operations import status
-from connector.operations.status import health, remedy
+from connector.operations.status import TroubleKind, health, remedy
 from connector.store import leases, processes, rollup
-from connector.store.schema import attempt, sink
+from connector.store.schema import AttemptOutcome, attempt, sink
 from connector.testing import START
 from tests.store.kit import memory
 
@@ -35,32 +35,43 @@ def troubles(store):
     return [each for each in health(store, NOW, ["chat"]).troubles if each.subject == "chat"]
 
 
-@given(st.text(), st.none() | st.integers(100, 599))
-def test_every_failure_has_a_remedy(reason, status):
-    assert remedy(reason, status)
+@given(st.none() | st.sampled_from(AttemptOutcome), st.none() | st.integers(100, 599))
+def test_every_failure_has_a_remedy(outcome, status):
+    assert remedy(outcome, status)
 
 
 @pytest.mark.parametrize(
-    ("reason", "status", "expected"),
+    ("outcome", "status", "expected"),
     [
-        ("not reachable", None, status.REACH),
-        ("connection lost", None, status.REACH),
-        ("timeout", None, status.REACH),
-        ("exception ValueError", None, status.FAULT),
-        ("no quota left", None, status.LIMITED),
-        ("status 503", None, status.FAILS),
-        ("anything", 401, status.CREDENTIALS),
-        ("anything", 403, status.RIGHTS),
-        ("anything", 404, status.ADDRESS),
-        ("anything", 301, status.ADDRESS),
-        ("anything", 422, status.REFUSED),
-        ("anything", 429, status.LIMITED),
-        ("anything", 502, status.FAILS),
-        ("rows moved", None, status.WAIT),
+        ("unclear", None, status.NO_REPLY),
+        ("retry later", None, status.WAIT),
+        ("rejected", None, status.REFUSED),
+        ("broken", None, status.REFUSED),
+        ("rejected", 200, status.REFUSED),
+        ("broken", 401, status.CREDENTIALS),
+        ("broken", 403, status.RIGHTS),
+        ("broken", 404, status.ADDRESS),
+        ("retry later", 301, status.ADDRESS),
+        ("rejected", 422, status.REFUSED),
+        ("retry later", 429, status.LIMITED),
+        ("unclear", 502, status.FAILS),
     ],
 )
-def test_the_remedy_fits_the_class_of_the_failure(reason, status, expected):
-    assert remedy(reason, status) == expected
+def test_the_remedy_follows_from_the_status_of_the_destination_and_the_outcome_of_the_call(outcome, status, expected):
+    assert remedy(outcome, status) == expected
+
+
+@pytest.mark.parametrize("reason", ["timeout", "exception ValueError", "no quota left", "status 403"])
+def test_the_words_of_a_reason_do_not_decide_on_the_remedy(store, reason):
+    fail(store, "retry later", reason=reason)
+    (found,) = troubles(store)
+    assert (found.kind, found.fix) == (TroubleKind.CALL_FAILED, status.WAIT)
+
+
+def test_a_pause_by_an_operator_without_a_stored_remedy_says_how_to_end_it(store):
+    leases.pause(store, "chat", leases.Pause("person", "maintenance"))
+    (found,) = troubles(store)
+    assert (found.kind, found.fix) == (TroubleKind.PAUSED_BY_OPERATOR, "connector resume chat")
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)

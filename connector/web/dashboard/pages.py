@@ -25,7 +25,7 @@ from connector import __version__
 from connector.config import Config
 from connector.delivery.clock import Clock
 from connector.languages import Language, gettext_noop, language
-from connector.operations.status import Health, Trouble, health
+from connector.operations.status import Health, Trouble, TroubleKind, health
 from connector.store import decisions
 from connector.store.base import Store
 from connector.store.schema import attempt, audit, delivery, event, sink
@@ -389,26 +389,26 @@ def shown(trouble: Trouble, words: Language) -> ShownTrouble:
         "" if trouble.subject in GENERAL else trouble.subject,
         f"{sentence(trouble.what) if trouble.subject in GENERAL else trouble.what}.",
         f"{sentence(trouble.effect)}." if trouble.effect else "",
-        _fix(trouble),
+        ON_ITS_PAGE.get(trouble.kind) or remedy_text(trouble.fix),
         f"{status}{trouble.answer}".strip(),
         *_link(trouble, words),
     )
 
 
-def _fix(trouble: Trouble) -> str:
-    """Returns the fix. Where the fix is a command, the page has a button for it."""
-    if trouble.subject in GENERAL or not trouble.fix.startswith("connector "):
-        return remedy_text(trouble.fix)
-    if "dead letter" in trouble.what:
-        return "Read the reason, repair the cause, then replay or dismiss them."
-    return "Resume it on its page." if trouble.what.startswith("paused") else "Verify and repair it on its page."
+ON_ITS_PAGE = {
+    TroubleKind.DEAD_LETTERS: "Read the reason, repair the cause, then replay or dismiss them.",
+    TroubleKind.PAUSED_BY_OPERATOR: "Resume it on its page.",
+    TroubleKind.ASKS: "Verify and repair it on its page.",
+    TroubleKind.NOT_IN_SYNC: "Verify and repair it on its page.",
+}
+"""What to do about troubles whose fix is a command, where a page has a button for it."""
 
 
 def _link(trouble: Trouble, words: Language) -> tuple[str, str]:
     """Returns the address and the title of the page that shows more, or two empty texts."""
     if trouble.subject in GENERAL:
         return "", ""
-    if "dead letter" in trouble.what:
+    if trouble.kind is TroubleKind.DEAD_LETTERS:
         return f"/deliveries?{urlencode({'sink': trouble.subject, 'state': 'dead'})}", words.gettext("Show them")
     return f"/sinks/{quote(trouble.subject)}", words.gettext("Open the sink")
 
