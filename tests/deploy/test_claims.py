@@ -101,6 +101,17 @@ def test_every_link_leads_to_a_file_and_a_heading(page):
         assert not anchor or anchor in anchors(target), f"{path}#{anchor}"
 
 
+def test_every_page_is_found_from_the_readme():
+    """By links, from page to page."""
+    found, new = set(), [ROOT / "README.md"]
+    while new:
+        page = new.pop()
+        found.add(page)
+        linked = {(page.parent / path).resolve() for path in re.findall(r"\]\((?!https?:)([^)#\s]+\.md)", prose(page))}
+        new += linked - found
+    assert {page.relative_to(ROOT) for page in PAGES} - {page.relative_to(ROOT) for page in found} == set()
+
+
 def anchors(page):
     headings = re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
