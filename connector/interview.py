@@ -95,7 +95,7 @@ class Interview:
     """The current state of an interview, merged from its events.
 
     `values` maps names of `FIELDS` to the newest values, and `dates` maps them to the dates of the events that the
-    values came from. `updated_at` is the date of the newest event. All times are epoch milliseconds.
+    values came from. `updated_at` is the date of the newest change. All times are epoch milliseconds.
     """
 
     id: str

@@ -150,6 +150,11 @@ def _stage_by_status(values: Mapping[str, Value]) -> Stage:
     return Stage.PENDING if status == "pending" else Stage.UNKNOWN
 
 
+def changed_at(state: InterviewState) -> int:
+    """Returns the date of the newest change of an interview, in epoch milliseconds. An enrichment is not a change."""
+    return state.exceptions.get("last_event", state.base)[0]
+
+
 def interview_of(interview_id: str, state: InterviewState) -> Interview:
     """Returns the interview that sinks receive."""
     dates = dict.fromkeys(state.values, state.base[0])
@@ -158,7 +163,7 @@ def interview_of(interview_id: str, state: InterviewState) -> Interview:
     return Interview(
         id=interview_id,
         stage=stage_of(state.values),
-        updated_at=state.base[0],
+        updated_at=changed_at(state),
         values=state.values,
         dates=dates,
     )

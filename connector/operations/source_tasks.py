@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, TypeVar, cast
 
 import msgspec
 import structlog
@@ -21,7 +21,7 @@ from sqlalchemy import Connection
 from connector.capabilities import Progress
 from connector.config import Config
 from connector.delivery.clock import Clock
-from connector.delivery.periodic import Counts, PeriodicTask, TaskContext
+from connector.delivery.periodic import Counts, PeriodicTask, TaskContext, WriteJob
 from connector.errors import ConnectorError, StoreUnavailable, UsageError
 from connector.hireflix import EnrichedField
 from connector.hireflix.api import HireflixApi, HireflixError
@@ -30,7 +30,7 @@ from connector.logging import place_of
 from connector.operations.backfill import EVERYTHING, Selection, backfill
 from connector.operations.enrichment import Enrichment
 from connector.operations.reconcile import Options, reconcile
-from connector.operations.source import SourceReader, open_api, put
+from connector.operations.source import SourceReader, SyntheticEventStore, open_api, put
 from connector.operations.status import HELD_FIX, SILENT_FIX
 from connector.operations.store_access import changing, now, now_in, reading, store_exists
 from connector.store import audit, source
@@ -57,6 +57,8 @@ NOT_READ_YET = (
     "as missed: run `connector backfill` first"
 )
 
+T = TypeVar("T")
+
 log = structlog.get_logger("connector.source")
 POLL_SECONDS = 0.3
 """Interval between two reads of the service's progress."""
@@ -76,6 +78,20 @@ class Enriching:
 
 
 NOT_ENRICHING = Enriching()
+
+
+class _FencedStore:
+    """The store for a periodic task. Its writes check the lease: a process that lost it must not replace the progress
+    of the next one. Events need no check, because they are merged by date, and each is stored once.
+    """
+
+    def __init__(self, store: Store, write: WriteJob) -> None:
+        self._write = write
+        self.offer = store.offer
+        self.query = store.query
+
+    async def write(self, job: Callable[[Connection], T]) -> T:
+        return cast("T", await self._write(job))
 
 
 class _StoppedError(Exception):
@@ -135,11 +151,11 @@ class SourceTasks:
         if await self._is_backfilled():
             return {}
         try:
-            done = await self._run_backfill(EVERYTHING, _until(context.stopping))
+            done = await self._run_backfill(EVERYTHING, _until(context.stopping), self._fenced(context))
         except _StoppedError:
             return None
         except HireflixError as error:
-            await self._store_failure(Asked(BACKFILL_KEY, 0), error)
+            await self._store_failure(Asked(BACKFILL_KEY, 0), error, self._fenced(context))
             raise
         return {"read": done.read, "added": done.added}
 
@@ -153,11 +169,12 @@ class SourceTasks:
         read_at = None if last is None else last.complete_at
         is_due = read_at is None or self._clock.now() - read_at >= COMPLETE_SECONDS * 1000
         try:
-            result = await self._run_reconcile(Options(complete=is_due, scheduled=True), _until(context.stopping))
+            options = Options(complete=is_due, scheduled=True)
+            result = await self._run_reconcile(options, _until(context.stopping), self._fenced(context))
         except _StoppedError:
             return None
         except HireflixError as error:
-            await self._store_failure(Asked(RECONCILE_KEY, 0), error)
+            await self._store_failure(Asked(RECONCILE_KEY, 0), error, self._fenced(context))
             raise
         return {"interviews": result.interviews, "added": sum(result.added.values()), "held": result.held}
 
@@ -165,23 +182,27 @@ class SourceTasks:
         """Reads further fields of the interviews that are due. Returns the numbers of read and changed ones."""
         enriching = self._enriching
         async with self._open_api() as api:
-            work = Enrichment(api, self._store, self._clock.now, enriching.fields, share_days=enriching.share_days)
+            store = self._fenced(context)
+            work = Enrichment(api, store, self._clock.now, enriching.fields, share_days=enriching.share_days)
             return await work.run(enriching.per_minute, context.stopping)
+
+    def _fenced(self, context: TaskContext) -> _FencedStore:
+        return _FencedStore(self._store, context.write)
 
     async def _is_backfilled(self) -> bool:
         found = await self._store.query(lambda connection: source.read(connection, BACKFILL_KEY, Backfill))
         return found is not None and found.finished_at is not None
 
-    async def _run_backfill(self, selection: Selection, progress: Progress) -> Backfill:
+    async def _run_backfill(self, selection: Selection, progress: Progress, store: SyntheticEventStore) -> Backfill:
         async with self._one_at_a_time, self._open_api() as api:
             log.info("backfill started")
-            done = await backfill(SourceReader(api, self._store, self._clock.now, Origin.BACKFILL), selection, progress)
+            done = await backfill(SourceReader(api, store, self._clock.now, Origin.BACKFILL), selection, progress)
             log.info("backfill finished", read=done.read, added=done.added, unknown_fields=api.unknown_fields)
             return done
 
-    async def _run_reconcile(self, options: Options, progress: Progress) -> Reconcile:
+    async def _run_reconcile(self, options: Options, progress: Progress, store: SyntheticEventStore) -> Reconcile:
         async with self._one_at_a_time, self._open_api() as api:
-            reader = SourceReader(api, self._store, self._clock.now, Origin.RECONCILE)
+            reader = SourceReader(api, store, self._clock.now, Origin.RECONCILE)
             result = await reconcile(reader, options, progress)
         self._on_reconciled(result)
         log.info("reconciled", interviews=result.interviews, pages=result.pages, added=result.added)
@@ -204,34 +225,35 @@ class SourceTasks:
         try:
             await self._run_asked(asked)
         except ConnectorError as error:
-            await self._store_failure(asked, error)
+            await self._store_failure(asked, error, self._store)
         except _StoppedError:
             raise
         except Exception as error:  # noqa: BLE001 - a later request may succeed
             log.warning("request failed", what=asked.what, error=place_of(error))
-            await self._store_failure(asked, ConnectorError(f"the service failed ({place_of(error)}); see its log"))
+            failure = ConnectorError(f"the service failed ({place_of(error)}); see its log")
+            await self._store_failure(asked, failure, self._store)
 
     async def _run_asked(self, asked: Asked) -> None:
         if asked.what == BACKFILL_KEY:
-            await self._run_backfill(selection_of(asked), _until(self._stopping))
+            await self._run_backfill(selection_of(asked), _until(self._stopping), self._store)
             return
         if not await self._is_backfilled():
             raise UsageError(NOT_READ_YET)
         options = Options(complete=asked.complete, accept=asked.accept, asked_at=asked.at)
-        await self._run_reconcile(options, _until(self._stopping))
+        await self._run_reconcile(options, _until(self._stopping), self._store)
 
-    async def _store_failure(self, asked: Asked, failure: ConnectorError) -> None:
+    async def _store_failure(self, asked: Asked, failure: ConnectorError, store: SyntheticEventStore) -> None:
         """Stores why an operation ended, for the command that waits for it and for `connector status`."""
         error = str(failure)
         if isinstance(failure, HireflixError):
             log.warning("hireflix not readable", reason=error)
         if asked.what == RECONCILE_KEY:
             found = await self._store.query(lambda c: source.read(c, RECONCILE_KEY, Reconcile)) or Reconcile()
-            await put(self._store, RECONCILE_KEY, msgspec.structs.replace(found, asked_at=asked.at, error=error))
+            await put(store, RECONCILE_KEY, msgspec.structs.replace(found, asked_at=asked.at, error=error))
             return
         selection = selection_of(asked)
         stored = await self._store.query(lambda c: source.read(c, selection.key, Backfill)) or Backfill()
-        await put(self._store, selection.key, msgspec.structs.replace(stored, asked_at=asked.at, error=error))
+        await put(store, selection.key, msgspec.structs.replace(stored, asked_at=asked.at, error=error))
 
 
 def selection_of(asked: Asked) -> Selection:

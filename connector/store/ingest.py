@@ -22,7 +22,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from connector.errors import ConnectorError
 from connector.hireflix.payload import SILENT_MARKS, SYNTHETIC_MARKS, EventKind, Reading, read
 from connector.interview import Stage, Value, score_of, text_of
-from connector.merge import InterviewState, decode, encode, merge, stage_of
+from connector.merge import InterviewState, changed_at, decode, encode, merge, stage_of
 from connector.routing import Routes
 from connector.sink import Sink, SinkConfig
 from connector.store import parsed, words
@@ -243,7 +243,7 @@ def plan_one(reading: Reading, seq: int, stored: StoredInterview | None, routing
 def apply_event(plan: IngestPlan, reading: Reading, seq: int, entry: _Merged, routing: RoutingTable) -> None:
     """Merges one event into its interview and adds the deliveries that its routes ask for."""
     before = entry.state
-    if before is not None and reading.occurred_at < before.base[0]:
+    if before is not None and reading.occurred_at < changed_at(before):
         plan.older += 1
     state = entry.state = merge(before, reading)
     entry.stage = stage_of(state.values)
@@ -347,7 +347,7 @@ def _interview_row(interview_id: str, entry: _Merged) -> tuple[object, ...]:
         text_of(values, "position_id"),
         text_of(values, "position_name"),
         entry.stage.value,
-        state.base[0],
+        changed_at(state),
     )
 
 

@@ -10,10 +10,12 @@ from connector.hireflix import EnrichedField
 from connector.hireflix.api import HireflixApi
 from connector.hireflix.enrichment import DAY_MS, HOUR_MS
 from connector.hireflix.payload import ENRICHMENT, read
+from connector.merge import decode, interview_of
 from connector.operations.enrichment import Enrichment
 from connector.store import enrichment as work
 from connector.store import erase, schema
 from connector.store.enrichment import SETTLE_MS
+from connector.store.schema import interview
 from tests.operations.hireflix_world import at_once, source_at
 
 EVERYTHING = tuple(EnrichedField)
@@ -139,11 +141,14 @@ async def test_equal_fields_add_no_event(source):
 
 async def test_its_events_are_silent_and_no_change_of_the_interview(source):
     found = await finished(source)
-    before = (await source.values(found.id))["last_event"]
+    [before] = await source.rows(interview)
     await run(source)
     assert [row.mark for row in await source.events()][-1] == ENRICHMENT
     assert [row.silent for row in await source.deliveries("chat")][-1] == 1
-    assert (await source.values(found.id))["last_event"] == before
+    [after] = await source.rows(interview)
+    assert after.updated_at == before.updated_at
+    assert interview_of(found.id, decode(after.state)).updated_at == before.updated_at
+    assert decode(after.state).values["last_event"] == decode(before.state).values["last_event"]
 
 
 async def test_no_more_interviews_are_read_at_once_than_allowed(source):

@@ -7,10 +7,13 @@ import asyncio
 import pytest
 
 from connector.delivery.periodic import TaskContext
+from connector.errors import LeaseLost
+from connector.hireflix import EnrichedField
 from connector.hireflix.api import HireflixApi, HireflixError
 from connector.operations.source import put
-from connector.operations.source_tasks import COMPLETE_SECONDS, SourceTasks
+from connector.operations.source_tasks import COMPLETE_SECONDS, Enriching, SourceTasks
 from connector.operations.status import health
+from connector.store import schema
 from connector.store import source as documents
 from connector.store.source import ASKED_KEY, BACKFILL_KEY, RECONCILE_KEY, Asked, Backfill, Reconcile
 from tests.operations.hireflix_world import HOUR, at_once, fill, source_at
@@ -41,7 +44,14 @@ async def tasks(source):
     def open_api():
         return HireflixApi(key, source.server.api_url, now=source.clock.now, sleep=at_once)
 
-    found = SourceTasks(open_api, source.store, Impatient(source.clock), HOUR, on_reconciled=lambda _: None)
+    found = SourceTasks(
+        open_api,
+        source.store,
+        Impatient(source.clock),
+        HOUR,
+        enriching=Enriching([EnrichedField.COMMENTS]),
+        on_reconciled=lambda _: None,
+    )
     yield found
     await found.stop()
 
@@ -101,6 +111,23 @@ async def test_a_refused_key_is_shown_in_the_status(source, tasks):
     assert "CONNECTOR_HIREFLIX__API_KEY" in next(
         each.fix for each in found.troubles if each.what.startswith("the API of Hireflix")
     )
+
+
+@pytest.mark.parametrize("name", ["backfill", "reconcile", "enrichment"])
+async def test_a_process_that_lost_the_lease_writes_nothing_about_its_progress(source, tasks, name):
+    """The next process has its own progress by then."""
+
+    async def lost(_):
+        raise LeaseLost("periodic tasks")
+
+    if name != "backfill":
+        await run(source, tasks, "backfill")
+    source.clock.advance(COMPLETE_SECONDS)
+    before = await source.rows(schema.meta) + await source.rows(schema.enrichment)
+    [task] = [each for each in tasks.tasks if each.name == name]
+    with pytest.raises(LeaseLost):
+        await task.run(TaskContext(source.clock.now(), lost, asyncio.Event()))
+    assert await source.rows(schema.meta) + await source.rows(schema.enrichment) == before
 
 
 async def test_a_request_of_a_command_is_answered(source, tasks):
