@@ -39,10 +39,11 @@ def demo(
     rate: RateOption = 5.0,
     once: OnceOption = False,
 ) -> None:
-    """Run a service with emulated destinations, and send it webhooks.
+    """Run a service with an emulated Hireflix account and emulated destinations, and send it webhooks.
 
-    Prints the addresses of pages that show the sheet, the channel and the dashboard. The webhooks arrive over HTTP:
-    several positions, with invitations, answers, scores, decisions and deletions. Some arrive twice, some late.
+    Prints the addresses of pages that show the account, the sheet, the channel and the dashboard. The webhooks arrive
+    over HTTP: several positions, with invitations, answers, scores, decisions and deletions. Some arrive twice, some
+    late. Decide with the buttons of the channel or on the dashboard: the other pages show it.
     """
     with demo_destinations(folder) as destinations:
         settings = destinations.settings
@@ -76,6 +77,7 @@ class _Demo:
         async def started(base: str) -> None:
             print(banner(self.settings, base, password=self.password), flush=True)
             print("\n".join(self._pages()))
+            self.destinations.send_webhooks_to(self._receiver(base))
             for hint in self.destinations.hints:
                 print_hint(hint)
             webhooks = counted(self.events, "webhook", "webhooks")
@@ -91,9 +93,9 @@ class _Demo:
 
     async def _feed(self, base: str, stop: asyncio.Event) -> None:
         """Sends all webhooks and prints a summary. Stops the service after a failure, and with `once` at the end."""
-        url = base + self.settings.hireflix.webhook_path
+        secret, happens = secrets_of(self.settings)[0], self.destinations.happens
         try:
-            responses = await feed(url, secrets_of(self.settings)[0], self.events, self.rate)
+            responses = await feed(self._receiver(base), secret, self.events, self.rate, happens)
             await all_delivered(self.settings)
             print(self._summary(responses), flush=True)
         except httpx.TransportError:  # the service no longer listens: it is stopping
@@ -102,6 +104,9 @@ class _Demo:
             self.failure = error
         if self.once or self.failure is not None:
             stop.set()
+
+    def _receiver(self, base: str) -> str:
+        return base + self.settings.hireflix.webhook_path
 
     def _pages(self) -> list[str]:
         return [f"  {name:<9} {address}" for name, address in self.destinations.pages.items()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -149,10 +149,12 @@ def headers(body: bytes, secret: str | None) -> dict[str, str]:
     return {"content-type": "application/json", **signed}
 
 
-async def feed(url: str, secret: str, events: int, rate: float) -> Counter[str]:
+async def feed(
+    url: str, secret: str, events: int, rate: float, happens: Callable[[bytes], bool] = lambda _: True
+) -> Counter[str]:
     """Posts `events` webhooks, `rate` per second. Returns the numbers of `accepted`, `duplicate` and `refused`.
 
-    Raises `httpx.TransportError` when the service stops.
+    A webhook for which `happens` returns `False` is left out. Raises `httpx.TransportError` when the service stops.
     """
     loop = asyncio.get_running_loop()
     begun = loop.time()
@@ -160,6 +162,8 @@ async def feed(url: str, secret: str, events: int, rate: float) -> Counter[str]:
     async with httpx.AsyncClient(trust_env=False, timeout=TIMEOUT_SECONDS) as client:
         for number, body in enumerate(stream(events, now())):
             await asyncio.sleep(max(0.0, begun + number / rate - loop.time()))
+            if not happens(body):
+                continue
             response = await client.post(url, content=body, headers=headers(body, secret))
             responses[response.json()["status"] if response.is_success else "refused"] += 1
     return responses

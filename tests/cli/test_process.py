@@ -2,12 +2,15 @@
 
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
 import sys
 
+import httpx
 import pytest
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from tests.flows.process import Service
 
@@ -34,6 +37,12 @@ def call(*words, cwd, **environ):
         timeout=60,
         check=False,
     )
+
+
+def shows(url, pattern):
+    """Waits until a page has a text."""
+    retrying = Retrying(stop=stop_after_delay(30), wait=wait_fixed(0.2), retry=retry_if_result(lambda found: not found))
+    retrying(lambda: re.search(pattern, httpx.get(url).text))
 
 
 def status(service):
@@ -215,18 +224,39 @@ def test_ctrl_c_ends_a_demo_in_the_middle_quietly(tmp_path):
     assert (demo.returncode, said) == (0, "")
 
 
-def test_the_commands_that_a_demo_prints_work_as_they_are(tmp_path):
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """What a running demo printed until all deliveries were done, by the first word of the line."""
+    folder = tmp_path_factory.mktemp("demo")
+    command = [*CONNECTOR, "demo", "--folder", "demo", "--events", "60", "--rate", "200"]
+    with subprocess.Popen(command, cwd=folder, env=ENVIRON, stdout=subprocess.PIPE, text=True) as running:
+        said = {}
+        for line in running.stdout:
+            title = next((each for each in ("Hireflix", "Sheet", "Slack", "Try it", "Next:") if each in line[:10]), "")
+            said |= {title: line.split(title, 1)[1].strip()} if title else {}
+            if title == "Next:":
+                break
+        yield said
+        running.send_signal(signal.SIGINT)
+
+
+def test_a_decision_in_the_channel_of_a_demo_reaches_hireflix_and_comes_back_to_the_sheet(demo):
+    channel = httpx.get(demo["Slack"]).text
+    message, id_ = re.search(r"id=m([\d.]+)>(?:(?!</article>).)*decide-discard.*?/interview/(\w+)", channel).groups()
+    opened = httpx.post(demo["Slack"], data={"message": message, "action": "decide-discard"})
+    httpx.post(httpx.URL(demo["Slack"]).join(opened.headers["location"]), data={"reason": "No permit"})
+    shows(demo["Hireflix"], f"discarded(?:(?!</tr>).)*No permit(?:(?!</tr>).)*{id_}")
+    shows(demo["Sheet"], f"Discarded(?:(?!</tr>).)*{id_}")
+    shows(demo["Slack"], "Discarded by @UVISITOR")
+
+
+def test_the_commands_that_a_demo_prints_work_as_they_are(demo):
     """From any folder, while it runs."""
-    command = [*CONNECTOR, "demo", "--folder", "demo", "--events", "3", "--rate", "200"]
-    with subprocess.Popen(command, cwd=tmp_path, env=ENVIRON, stdout=subprocess.PIPE, text=True) as demo:
-        titles = {"Try it": "202 ", "Next:": "Service: running"}
-        for title, answer in titles.items():
-            line = next(line for line in demo.stdout if title in line)
-            pasted = subprocess.run(
-                line.split(title, 1)[1], shell=True, cwd="/", env=ENVIRON, capture_output=True, text=True, check=False
-            )
-            assert pasted.stdout.startswith(answer), pasted.stderr
-        demo.send_signal(signal.SIGINT)
+    for title, answer in {"Try it": "202 ", "Next:": "Service: running"}.items():
+        pasted = subprocess.run(
+            demo[title], shell=True, cwd="/", env=ENVIRON, capture_output=True, text=True, check=False
+        )
+        assert pasted.stdout.startswith(answer), pasted.stderr
 
 
 def test_a_demo_does_not_touch_a_folder_that_is_configured(tmp_path):

@@ -87,6 +87,7 @@ class Account:
         self.webhooks: dict[str, Webhook] = {}
         self.changes: list[tuple[str, str]] = []
         """Every mutation that was applied: name and interview."""
+        self._deleted: set[str] = set()
         self._made = 0
 
     def _new_id(self, at: int) -> str:
@@ -98,6 +99,41 @@ class Account:
         position = Position(self._new_id(self.now()), name)
         self.positions[position.id] = position
         return position
+
+    def take(self, body: bytes) -> bool:
+        """Applies a webhook of a generated stream, unless the account has a newer state of its interview.
+
+        Returns `False` for an interview that was changed through the API: its generated history has ended.
+        """
+        document = json.loads(body)
+        data, at = document["data"], document["date"]
+        id_ = str(data["id"])
+        if any(id_ == changed for _, changed in self.changes):
+            return False
+        known = self.interviews.get(id_)
+        if id_ in self._deleted or (known is not None and known.updated_at > at):
+            return True
+        if data["deleted"]:
+            self._deleted.add(id_)
+            self.interviews.pop(id_, None)
+            return True
+        position = self.positions.setdefault(data["position"]["id"], Position(**data["position"]))
+        candidate, score = data["candidate"], data["score"]
+        self.interviews[id_] = Interview(
+            id_,
+            position.id,
+            candidate["firstName"],
+            candidate["lastName"],
+            candidate["email"],
+            data["createdAt"],
+            at,
+            completed=data["completed"],
+            archived=data["archived"],
+            finalist=data["finalist"],
+            score=None if score is None else score["value"],
+            external_id=data["externalId"],
+        )
+        return True
 
     def invite(self, position: Position, name: str, *, at: int | None = None) -> tuple[Interview, bytes]:
         """Invites a candidate, at a time in the past with `at`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -9,12 +10,14 @@ from email.utils import formatdate
 from functools import cache
 from typing import Any
 
-from aiohttp import web
+from aiohttp import ClientError, ClientSession, web
 from graphql import GraphQLError, GraphQLSchema, build_schema, graphql_sync
 
+from connector.emulators.hireflix import view
 from connector.emulators.hireflix.account import Account, Interview, Position, Webhook, row_of
 from connector.emulators.server import EmulatorServer
 from connector.hireflix import EVENT_NAMES
+from connector.hireflix.signature import HEADER, sign
 
 PAGE_MAX = 100
 """Largest page. The limit of Hireflix is unknown; 50 and 100 are in use."""
@@ -111,7 +114,8 @@ class HireflixEmulator(EmulatorServer):
 
     `without` names fields of an interview that its schema does not have. `quoted_status`: the filter takes a text
     instead of an enum. `webhook_operations`: the API has operations for webhooks, `wrapped` those of a newer style.
-    `shows_schema`: it answers introspection. `calls` counts queries by operation.
+    `shows_schema`: it answers introspection. `sends_webhooks`: a change through the API is sent to the webhooks of the
+    account. `calls` counts queries by operation.
     """
 
     def __init__(
@@ -124,9 +128,12 @@ class HireflixEmulator(EmulatorServer):
         webhook_operations: bool = True,
         wrapped: bool = False,
         shows_schema: bool = True,
+        sends_webhooks: bool = False,
     ) -> None:
         super().__init__()
         self.shows_schema = shows_schema
+        self._sends_webhooks = sends_webhooks
+        self._sending: set[asyncio.Task[None]] = set()
         self.account = account
         self.key = key
         self.calls: Counter[str] = Counter()
@@ -139,12 +146,27 @@ class HireflixEmulator(EmulatorServer):
     def api_url(self) -> str:
         return f"{self.url}/me"
 
+    def take(self, body: bytes) -> bool:
+        """`Account.take`, from any thread."""
+        with self.lock:
+            return self.account.take(body)
+
+    def add_webhook(self, url: str) -> None:
+        """Adds a webhook for all events, from any thread."""
+        with self.lock:
+            self._create_webhook(None, url, sorted(EVENT_NAMES))
+
     def build(self, app: web.Application) -> None:
         app.router.add_post("/me", self._answer)
+        app.router.add_get("/view", self._view)
 
     def kind_of(self, request: web.Request) -> str:
         """Every call has the same kind: the operation is in the body."""
         return request.path
+
+    async def _view(self, _request: web.Request) -> web.Response:
+        with self.lock:
+            return web.Response(text=view.page(self.account), content_type="text/html")
 
     async def _answer(self, request: web.Request) -> web.Response:
         headers = {"Date": formatdate(self.account.now() / 1000, usegmt=True)}
@@ -235,7 +257,9 @@ class HireflixEmulator(EmulatorServer):
 
         def applied(name: str, change: Callable[[], object]) -> dict[str, Any] | None:
             self.account.changes.append((name, found.id))
-            change()
+            body = change()
+            if isinstance(body, bytes) and self._sends_webhooks:
+                self._send_soon(body)
             return self._interview(found)
 
         account = self.account
@@ -246,6 +270,35 @@ class HireflixEmulator(EmulatorServer):
             "comment": lambda _, comment: applied("comment", lambda: self._comment(found, comment)),
             "share": lambda _, durationInDays=75: applied("share", lambda: self._share(found, durationInDays)),  # noqa: N803
         }
+
+    def _send_soon(self, body: bytes) -> None:
+        """Sends a webhook to each active address that asks for its event, once. Runs in the loop of the emulator."""
+        event = json.loads(body)["event"]
+        for hook in self.account.webhooks.values():
+            if hook.active and event in hook.events:
+                task = asyncio.get_running_loop().create_task(self._send(hook, body))
+                self._sending.add(task)
+                task.add_done_callback(self._sending.discard)
+
+    async def _send(self, hook: Webhook, body: bytes) -> None:
+        signature = sign(self.account.secret, body)
+        headers = {HEADER.decode(): signature, "Content-Type": "application/json"}
+        status, text = 0, ""
+        try:
+            async with ClientSession() as client, client.post(hook.url, data=body, headers=headers) as response:
+                status, text = response.status, await response.text()
+        except ClientError as error:
+            text = type(error).__name__
+        log = {
+            "id": f"{hook.id}-{len(hook.logs) + 1}",
+            "date": self.account.now(),
+            "request": {"body": body.decode(), "headers": {"signature": signature}},
+            "response": {"status": status, "body": text},
+            "status": "success" if 200 <= status < 300 else "error",
+            "url": hook.url,
+        }
+        with self.lock:
+            hook.logs.append(log)
 
     def _share(self, found: Interview, days: int) -> None:
         expires = self.account.now() + days * 86_400_000

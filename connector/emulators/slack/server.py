@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from concurrent.futures import Future
@@ -32,6 +33,9 @@ ALL_SCOPES = (
 )
 TOKEN = "xoxb-emulated-token"
 APP_TOKEN = "xapp-1-emulated-token"
+DIALOG_CHECK_SECONDS = 0.1
+DIALOG_CHECKS = 30
+"""Checks whether a click on the page opened a dialog."""
 WEBHOOK_STATUS = {
     "invalid_payload": 400,
     "no_text": 400,
@@ -193,6 +197,9 @@ class SlackEmulator(EmulatorServer):
         app.router.add_route("*", "/api/{method}", self._api)
         app.router.add_post("/services/{path:.+}", self._webhook)
         app.router.add_get("/view/{channel}", self._view)
+        app.router.add_post("/view/{channel}", self._press_by_page)
+        app.router.add_get("/view/{channel}/dialog/{number}", self._dialog)
+        app.router.add_post("/view/{channel}/dialog/{number}", self._submit_by_page)
         app.router.add_get("/socket", self.sockets.serve)
         app.on_shutdown.append(self._close_sockets)
 
@@ -300,8 +307,48 @@ class SlackEmulator(EmulatorServer):
     async def _view(self, request: web.Request) -> web.Response:
         with self.lock:
             channel = self.workspace.channels.get(request.match_info["channel"])
-            text = view.page(channel) if channel else "<p>No such channel.</p>"
+            text = view.page(channel, self.workspace.ephemerals) if channel else "<p>No such channel.</p>"
         return web.Response(text=text, content_type="text/html", status=200 if channel else 404)
+
+    async def _press_by_page(self, request: web.Request) -> web.Response:
+        """A visitor presses a button of the page. Shows the dialog, if one is opened."""
+        form = await request.post()
+        channel = self.workspace.channels.get(request.match_info["channel"])
+        message = channel.messages.get(str(form.get("message"))) if channel is not None else None
+        if message is None:
+            return web.Response(text="No such message.", status=404)
+        before = len(self.workspace.views)
+        try:
+            await asyncio.wrap_future(self.press(message, str(form.get("action")), view.VISITOR))
+        except KeyError:  # the message has changed since
+            return _see_other(f"{request.path}#m{message.ts}")
+        for _ in range(DIALOG_CHECKS if str(form.get("action")).endswith("discard") else 0):
+            if len(self.workspace.views) > before:
+                return _see_other(f"{request.path}/dialog/{before}")
+            await asyncio.sleep(DIALOG_CHECK_SECONDS)
+        return _see_other(f"{request.path}#m{message.ts}")
+
+    async def _dialog(self, request: web.Request) -> web.Response:
+        opened = self._opened(request)
+        text = view.dialog(opened) if opened is not None else "<p>No such dialog.</p>"
+        return web.Response(text=text, content_type="text/html", status=404 if opened is None else 200)
+
+    async def _submit_by_page(self, request: web.Request) -> web.Response:
+        opened = self._opened(request)
+        if opened is None:
+            return web.Response(text="No such dialog.", status=404)
+        values = {name: str(value) for name, value in (await request.post()).items()}
+        await asyncio.wrap_future(self.submit(opened, view.VISITOR, **values))
+        return _see_other(f"/view/{request.match_info['channel']}")
+
+    def _opened(self, request: web.Request) -> dict[str, Any] | None:
+        number = request.match_info["number"]
+        known = dict(enumerate(self.workspace.views))
+        return known.get(int(number)) if number.isdecimal() else None
+
+
+def _see_other(place: str) -> web.Response:
+    return web.Response(status=303, headers={"Location": place})
 
 
 async def _arguments(request: web.Request) -> dict[str, Any]:
