@@ -158,9 +158,12 @@ class PeriodicTasks:
             run = await self._run_once(task, None if last is None else last.succeeded_at)
             if run is None:
                 return
-            await self._retried(self._lease.write, partial(_put, run))
+            await self._retried(self._lease.write, partial(self._put, run))
             self._on_run(run)
             last, due = run, run.next_at
+
+    def _put(self, run: TaskRun, connection: Connection) -> None:
+        processes.put_run(connection, run, [task.name for task in self._tasks])
 
     async def _is_stopped_before(self, at: int) -> bool:
         """Waits until a time or the stop."""
@@ -199,10 +202,6 @@ class PeriodicTasks:
 
     async def _sleep(self, seconds: float) -> None:
         await self._clock.wait(self._stopping, seconds)
-
-
-def _put(run: TaskRun, connection: Connection) -> None:
-    processes.put_run(connection, run)
 
 
 def _register(connection: Connection) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Literal
 
 import msgspec
@@ -18,7 +18,7 @@ BEAT_SECONDS = 10.0
 SILENT_SECONDS = 30.0
 """A process without a heartbeat for this time is silent: it hangs or has ended."""
 FORGET_SECONDS = 3600.0
-"""A process without a heartbeat for this time is removed."""
+"""A process without a heartbeat for this time is removed, as is the run of a task that no process has any more."""
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -93,15 +93,21 @@ class _Result(msgspec.Struct):
     counts: dict[str, int] = {}
 
 
-def put_run(connection: Connection, run: TaskRun) -> None:
-    """Stores a run in place of the last one."""
+def put_run(connection: Connection, run: TaskRun, tasks: Collection[str]) -> None:
+    """Stores a run in place of the last one. `tasks` are all tasks of the process.
+
+    Removes the runs of other tasks that were due `FORGET_SECONDS` ago: a setting or an upgrade ended those tasks.
+    Processes of two versions may share a store for a while, so they are not removed at once.
+    """
     values = msgspec.structs.asdict(run) | {"error": storable(run.error)}
     values["result"] = msgspec.json.encode(_Result(counts=values.pop("counts"))).decode()
     upsert(connection, periodic_task, [values], ["name"])
+    overdue = periodic_task.c.next_at < run.ended_at - int(FORGET_SECONDS * 1000)
+    connection.execute(delete(periodic_task).where(periodic_task.c.name.not_in(tasks), overdue))
 
 
 def task_runs(connection: Connection) -> Mapping[str, TaskRun]:
-    """Returns the last run of every task that ever ran, by name."""
+    """Returns the last run of every task, by name."""
     rows = connection.execute(select(periodic_task).order_by(periodic_task.c.name))
     return {
         row.name: TaskRun(

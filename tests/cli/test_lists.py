@@ -429,7 +429,7 @@ def test_status_shows_the_last_run_of_periodic_tasks(run, json_of, world):
     done = TaskRun("retention", NOON, NOON + 1000, NOON + 3_600_000, "", {"bodies": 3, "attempts": 1})
     failed = TaskRun("alerts", NOON, NOON + 1000, NOON + 60_000, "the store was unavailable")
     for each in (done, failed):
-        processes.put_run(world.connection, each)
+        processes.put_run(world.connection, each, ())
     lines = run("status").stdout.splitlines()
     assert any("retention" in line and "bodies: 3, attempts: 1" in line and "13:00:00" in line for line in lines)
     assert any("alerts" in line and "failed: the store was unavailable" in line for line in lines)

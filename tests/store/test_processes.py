@@ -6,7 +6,7 @@ import pytest
 
 from connector.operations.status import health
 from connector.store import leases, processes
-from connector.store.processes import Process
+from connector.store.processes import Process, TaskRun
 from connector.testing import START
 from tests.store.kit import memory
 
@@ -62,3 +62,19 @@ def test_an_expired_lease_has_no_worker(store):
     leases.register(store, {"chat": "console"})
     leases.acquire(store, "chat", "one", START)
     assert health(store, START + 15_001, None).sinks[0].worker is None
+
+
+@pytest.mark.parametrize(("hours", "expected"), [(0.5, {"alerts", "scheduled calls"}), (2, {"alerts"})])
+def test_the_run_of_a_task_that_no_process_has_any_more_is_removed_after_an_hour(store, hours, expected):
+    """Not at once: a process of another version, which has the task, may take over."""
+    processes.put_run(store, TaskRun("scheduled calls", START, START, START + 60_000), ["scheduled calls"])
+    now = START + 60_000 + int(hours * 3_600_000)
+    processes.put_run(store, TaskRun("alerts", now, now, now + 30_000), ["alerts", "reconcile"])
+    assert set(processes.task_runs(store)) == expected
+
+
+def test_the_run_of_a_task_that_is_late_stays(store):
+    processes.put_run(store, TaskRun("reconcile", START, START, START + 60_000), ["reconcile"])
+    now = START + 7_200_000
+    processes.put_run(store, TaskRun("alerts", now, now, now + 30_000), ["alerts", "reconcile"])
+    assert set(processes.task_runs(store)) == {"alerts", "reconcile"}

@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 
 from connector.languages import language
 from connector.web.dashboard.charts import (
-    BEAT_HEIGHT,
-    BEATS,
+    CHART_HEIGHT,
+    HALF_HOURS,
     LAG_BOUNDS_MS,
     LAG_HEIGHT,
     SinkArrow,
+    activity,
     draw,
     flow,
-    heartbeat,
     lag_chart,
     lag_text,
     stacked,
@@ -25,12 +25,14 @@ CLASSES = st.integers(0, len(LAG_BOUNDS_MS))
 
 
 @given(
-    st.dictionaries(st.integers(0, BEATS - 1), st.dictionaries(st.sampled_from(["ok", "bad"]), st.integers(0, 10**6)))
+    st.dictionaries(
+        st.integers(0, HALF_HOURS - 1), st.dictionaries(st.sampled_from(["ok", "bad"]), st.integers(0, 10**6))
+    )
 )
-def test_a_heartbeat_has_one_bar_per_half_hour_within_its_height(counts):
-    beat = heartbeat(counts, 0, ENGLISH)
-    assert len(beat.bars) == BEATS
-    assert all(bar.y >= -1e-9 and abs(bar.y + bar.height - BEAT_HEIGHT) < 1e-6 for bar in beat.bars)
+def test_an_activity_chart_has_one_bar_per_half_hour_within_its_height(counts):
+    chart = activity(counts, 0, ENGLISH)
+    assert len(chart.bars) == HALF_HOURS
+    assert all(bar.y >= -1e-9 and abs(bar.y + bar.height - CHART_HEIGHT) < 1e-6 for bar in chart.bars)
 
 
 @given(st.lists(st.integers(0, 10**7), max_size=30))
@@ -49,7 +51,7 @@ def test_the_parts_of_a_bar_add_up(counts):
     assert [part.count for part in parts] == list(counts.values())
 
 
-@given(st.dictionaries(st.integers(0, BEATS - 1), st.dictionaries(CLASSES, st.integers(1, 10**6), min_size=1)))
+@given(st.dictionaries(st.integers(0, HALF_HOURS - 1), st.dictionaries(CLASSES, st.integers(1, 10**6), min_size=1)))
 def test_a_bar_of_lags_reaches_from_the_median_to_the_percentile_within_the_picture(counts):
     chart = lag_chart(counts, 0, ENGLISH)
     assert len(chart.bars) == len(chart.rows) == len(counts)

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from connector.formats import format_duration
 from connector.languages import Language, ngettext_noop
 
-BEATS = 48
-"""Bars of a heartbeat: half hours of a day."""
-BEAT_MS = 1_800_000
-BEAT_WIDTH = 6
-BEAT_HEIGHT = 28
+HALF_HOURS = 48
+"""Bars of an activity chart: half hours of a day."""
+HALF_HOUR_MS = 1_800_000
+BAR_WIDTH = 6
+CHART_HEIGHT = 28
 LANE_HEIGHT = 58
 LANE_TOP = 12
 ARROW_MAX = 14
@@ -42,8 +42,8 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
-class HeartbeatChart:
-    """The deliveries of a sink in the last day; `text` says the same in words."""
+class ActivityChart:
+    """What a sink, or the receiver, did in the last day; `text` says the same in words."""
 
     bars: list[Bar]
     text: str
@@ -51,12 +51,12 @@ class HeartbeatChart:
 
 DONE = ngettext_noop("{count} done in 24 h", "{count} done in 24 h")
 RECEIVED = ngettext_noop("{count} received in 24 h", "{count} received in 24 h")
-"""The words for the sum of a heartbeat: of the deliveries of a sink, and of received events."""
+"""The words for the sum of an activity chart: of the deliveries of a sink, and of received events."""
 
 
-def heartbeat(
+def activity(
     counts: Mapping[int, Mapping[str, int]], first: int, words: Language, sums: tuple[str, str] = DONE
-) -> HeartbeatChart:
+) -> ActivityChart:
     """Draws one bar per half hour. `counts` maps the number of a half hour to counts by class (`ok`, `bad`).
 
     `first` is the number of the first half hour. The height is the share of the greatest count, as a square root, so
@@ -65,21 +65,21 @@ def heartbeat(
     totals = {at: sum(each.values()) for at, each in counts.items()}
     greatest = max(totals.values(), default=0)
     bars = []
-    for number in range(BEATS):
+    for number in range(HALF_HOURS):
         total = totals.get(first + number, 0)
         bad = counts.get(first + number, {}).get("bad", 0)
-        height = max(4.0, BEAT_HEIGHT * (total / greatest) ** 0.5) if total else 2.0
+        height = max(4.0, CHART_HEIGHT * (total / greatest) ** 0.5) if total else 2.0
         mark = "bad" if bad else "ok" if total else "none"
         title = f"{_ago(number, words)}: {total}{_rejected(bad, words)}"
-        bars.append(Bar(number * BEAT_WIDTH, BEAT_HEIGHT - height, BEAT_WIDTH - 1.5, height, mark, title))
+        bars.append(Bar(number * BAR_WIDTH, CHART_HEIGHT - height, BAR_WIDTH - 1.5, height, mark, title))
     done, bad = sum(totals.values()), sum(each.get("bad", 0) for each in counts.values())
     text = words.ngettext(*sums, done).format(count=words.number(done))
-    return HeartbeatChart(bars, f"{text}{_rejected(bad, words)}")
+    return ActivityChart(bars, f"{text}{_rejected(bad, words)}")
 
 
 def _ago(number: int, words: Language) -> str:
     """Returns how long ago a half hour of the last day began."""
-    return words.gettext("{hours} h ago").format(hours=words.number((BEATS - number) / 2))
+    return words.gettext("{hours} h ago").format(hours=words.number((HALF_HOURS - number) / 2))
 
 
 def _rejected(count: int, words: Language) -> str:
@@ -183,7 +183,7 @@ def lag_chart(counts: Mapping[int, Mapping[int, int]], first: int, words: Langua
     """
     bars: list[Bar] = []
     rows: list[tuple[str, str, str, int]] = []
-    for number in range(BEATS):
+    for number in range(HALF_HOURS):
         found = counts.get(first + number, {})
         total = sum(found.values())
         if not total:
@@ -193,7 +193,7 @@ def lag_chart(counts: Mapping[int, Mapping[int, int]], first: int, words: Langua
         when, half, most = _ago(number, words), lag_text(median, words), lag_text(high, words)
         title = words.gettext("{when}: half {median}, 95 % {high}, of {total}")
         title = title.format(when=when, median=half, high=most, total=total)
-        bars.append(Bar(number * BEAT_WIDTH, top, BEAT_WIDTH - 1.5, bottom - top, "ok", title))
+        bars.append(Bar(number * BAR_WIDTH, top, BAR_WIDTH - 1.5, bottom - top, "ok", title))
         rows.append((when, half, most, total))
     everything = _added(counts.values())
     total = sum(everything.values())

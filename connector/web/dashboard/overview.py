@@ -21,17 +21,17 @@ from connector.store.source import is_webhook
 from connector.store.status import SinkStatus
 from connector.web.auth import Access, Visitor
 from connector.web.dashboard.charts import (
-    BEAT_MS,
-    BEATS,
+    HALF_HOUR_MS,
+    HALF_HOURS,
     LAG_BOUNDS_MS,
     RECEIVED,
+    ActivityChart,
     Flow,
-    HeartbeatChart,
     LagChart,
     Part,
     SinkArrow,
+    activity,
     flow,
-    heartbeat,
     lag_chart,
     stacked,
 )
@@ -67,7 +67,7 @@ class SinkCard:
     pending: int
     dead: int
     last: Moment | None
-    beat: HeartbeatChart
+    activity: ActivityChart
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class Overview:
     """The content of the page."""
 
     flow: Flow
-    received: HeartbeatChart
+    received: ActivityChart
     lag: LagChart
     last_received: Moment | None
     refused: int
@@ -121,14 +121,14 @@ class Overview:
 def overview(seen: Seen) -> Overview:
     """Returns the content of the page."""
     words = seen.words
-    first = seen.clock.now // BEAT_MS - BEATS + 1
-    since = first * BEAT_MS
-    beats, lags = _done(seen.connection, since)
+    first = seen.clock.now // HALF_HOUR_MS - HALF_HOURS + 1
+    since = first * HALF_HOUR_MS
+    done, lags = _done(seen.connection, since)
     source = seen.health.source
-    cards = [card(sink, seen.clock, heartbeat(beats.get(sink.name, {}), first, words)) for sink in seen.health.sinks]
+    cards = [card(sink, seen.clock, activity(done.get(sink.name, {}), first, words)) for sink in seen.health.sinks]
     return Overview(
         flow([SinkArrow(each.name, each.mark, each.state, each.pending) for each in cards], words),
-        heartbeat(_received(seen.connection, since), first, words, RECEIVED),
+        activity(_received(seen.connection, since), first, words, RECEIVED),
         lag_chart(lags, first, words),
         seen.clock.moment(source.last_received_at),
         sum(each.count for each in source.refused),
@@ -141,12 +141,12 @@ def overview(seen: Seen) -> Overview:
     )
 
 
-def card(sink: SinkStatus, clock: Clockface, beat: HeartbeatChart) -> SinkCard:
+def card(sink: SinkStatus, clock: Clockface, chart: ActivityChart) -> SinkCard:
     """Returns what a page shows of a sink."""
     mark, state = state_of(sink, clock)
     detail = sink.reason or sink.failure or sink.waits_for
     return SinkCard(
-        sink.name, sink.type, mark, state, detail, sink.pending, sink.dead, clock.moment(sink.last_delivered_at), beat
+        sink.name, sink.type, mark, state, detail, sink.pending, sink.dead, clock.moment(sink.last_delivered_at), chart
     )
 
 
@@ -181,17 +181,17 @@ def _done(
         .limit(DONE_MAX)
         .subquery()
     )
-    beat = newest.c.done_at.op("/")(BEAT_MS)
+    half_hour = newest.c.done_at.op("/")(HALF_HOUR_MS)
     took = newest.c.done_at - newest.c.since
     lag = case(*((took < bound, number) for number, bound in enumerate(LAG_BOUNDS_MS)), else_=len(LAG_BOUNDS_MS))
-    columns = (newest.c.sink, newest.c.state, beat.label("beat"), lag.label("lag"))
-    grouped = select(*columns, func.count().label("total")).group_by("sink", "state", "beat", "lag")
+    columns = (newest.c.sink, newest.c.state, half_hour.label("half_hour"), lag.label("lag"))
+    grouped = select(*columns, func.count().label("total")).group_by("sink", "state", "half_hour", "lag")
     found: dict[str, dict[int, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
     lags: dict[int, Counter[int]] = defaultdict(Counter)
     for row in connection.execute(grouped):
-        found[row.sink][int(row.beat)]["bad" if row.state == DeliveryState.DEAD else "ok"] += row.total
+        found[row.sink][int(row.half_hour)]["bad" if row.state == DeliveryState.DEAD else "ok"] += row.total
         if row.state == DeliveryState.DELIVERED:
-            lags[int(row.beat)][row.lag] += row.total
+            lags[int(row.half_hour)][row.lag] += row.total
     return found, lags
 
 
@@ -203,8 +203,8 @@ def _received(connection: Connection, since: int) -> Mapping[int, Mapping[str, i
         .limit(DONE_MAX)
         .subquery()
     )
-    beat = newest.c.received_at.op("/")(BEAT_MS)
-    rows = connection.execute(select(beat.label("beat"), func.count()).group_by("beat"))
+    half_hour = newest.c.received_at.op("/")(HALF_HOUR_MS)
+    rows = connection.execute(select(half_hour.label("half_hour"), func.count()).group_by("half_hour"))
     return {int(number): {"ok": count} for number, count in rows}
 
 
