@@ -7,8 +7,6 @@ import os
 import random
 import re
 import signal
-import subprocess
-import sys
 import threading
 from collections import defaultdict
 from collections.abc import Callable
@@ -16,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import psycopg
 from aiohttp import web
-from psycopg import OperationalError
 from tenacity import AsyncRetrying, retry_if_exception_type, retry_if_result, wait_fixed
 
 from connector.emulators.google import GoogleEmulator
 from connector.emulators.server import EmulatorServer
-from tests import postgres
-from tests.flows.process import ADDRESS, ROOT, SECRET, Service, signed
+from tests import forked, postgres
+from tests.flows.process import ADDRESS, SECRET, Service, signed
 from tests.sinks.webhook.receiver import whsec
 
 LEASE = 2
@@ -89,25 +87,14 @@ class Member:
     def __init__(self, folder: Path, role: str) -> None:
         self.role = role
         self._out = folder / f"{role}-{random.getrandbits(32):08x}.out"
+        foreign = {name: value for name, value in os.environ.items() if not name.startswith("CONNECTOR_")}
         with self._out.open("wb") as out:
-            self.process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "connector.cli",
-                    "serve",
-                    "--role",
-                    role,
-                    "--config",
-                    str(folder / "config.toml"),
-                ],
-                cwd=ROOT,
-                env={
-                    **{k: v for k, v in os.environ.items() if not k.startswith("CONNECTOR_")},
-                    "PYTHONUNBUFFERED": "1",
-                },
-                stdout=out,
-                stderr=subprocess.STDOUT,
+            self.process = forked.start(
+                "connector.cli",
+                *("serve", "--role", role, "--config", str(folder / "config.toml")),
+                environ={**foreign, "PYTHONUNBUFFERED": "1"},
+                stdout=out.fileno(),
+                stderr=out.fileno(),
             )
 
     @property
@@ -148,6 +135,7 @@ class Fleet:
         self.acknowledged: set[tuple[str, str]] = set()
         self._folder = folder
         self._more_config = more_config
+        self._connection: psycopg.Connection[Any] | None = None
 
     def open(self) -> None:
         self.server.start()
@@ -166,6 +154,8 @@ class Fleet:
         for member in self.members:
             if member.process.poll() is None:
                 member.kill()
+        if self._connection is not None:
+            self._connection.close()
         self.google.stop()
         self.recorder.stop()
         self.server.remove()
@@ -181,7 +171,10 @@ class Fleet:
         return [member for member in self.members if member.role == role and member.process.poll() is None]
 
     def rows(self, sql: str) -> list[Any]:
-        return postgres.rows(self.server.url, sql)
+        """By one connection, because a new one for each look would take much of the time. It ends with the server."""
+        if self._connection is None or self._connection.closed:
+            self._connection = psycopg.connect(self.server.url, autocommit=True)
+        return self._connection.execute(sql).fetchall()
 
     def until(self, condition: Callable[[], Any], seconds: float = 60) -> None:
         """As `Service.until`, also while the server is down."""
@@ -189,7 +182,7 @@ class Fleet:
         def holds() -> bool:
             try:
                 return bool(condition())
-            except OperationalError:
+            except psycopg.OperationalError:
                 return False
 
         try:

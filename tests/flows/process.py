@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 from connector.cli import app
 from connector.hireflix.signature import sign
+from tests import forked
 from tests.stores import make_store_file
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,12 +37,16 @@ def default_signals() -> None:
 
 
 class Service:
-    """`connector serve` in its own folder. `output` collects standard output, `logs` the log. `before` precedes the
-    command, such as `nohup`. The service starts with an empty store, because the first start would take a third of its
-    time for the schema; other tests start without one.
+    """`connector serve` in its own folder. `output` collects standard output, `logs` the log.
+
+    `before` precedes the command, such as `nohup`; `module` runs the command instead of the connector. The service
+    starts with an empty store, because the first start would take a third of its time for the schema; other tests start
+    without one.
     """
 
-    def __init__(self, folder: Path, toml: str = "", before: Sequence[str] = (), **environ: str) -> None:
+    def __init__(
+        self, folder: Path, toml: str = "", before: Sequence[str] = (), module: str = "connector.cli", **environ: str
+    ) -> None:
         self.folder = folder
         self.config = folder / "config.toml"
         self.config.write_text(
@@ -51,41 +56,53 @@ class Service:
         if not self.store.exists():
             make_store_file(self.store)
         self.before = before
+        self.module = module
         self.environ = environ
         self.url = ""
         self.output: list[str] = []
         self.logs: list[str] = []
-        self.process: subprocess.Popen[str] | None = None
+        self.process: forked.Forked | subprocess.Popen[bytes] | None = None
         self._readers: list[threading.Thread] = []
 
     def start(self) -> Self:
         """Starts and waits until the service prints its address."""
-        environ = {name: value for name, value in os.environ.items() if not name.startswith("CONNECTOR_")}
-        self.process = subprocess.Popen(
-            [*self.before, sys.executable, "-m", "connector.cli", "serve", "--config", str(self.config)],
-            cwd=ROOT,
-            env={**environ, "PYTHONUNBUFFERED": "1", **self.environ},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            preexec_fn=default_signals,  # noqa: PLW1509 - it takes no lock
-        )
+        (output, stdout), (logs, stderr) = os.pipe(), os.pipe()
+        self.process = self._launch(stdout, stderr)
+        os.close(stdout)
+        os.close(stderr)
         has_address = threading.Event()
-        for stream, lines in ((self.process.stdout, self.output), (self.process.stderr, self.logs)):
-            self._readers.append(threading.Thread(target=self._read, args=(stream, lines, has_address), daemon=True))
+        for file, lines in ((output, self.output), (logs, self.logs)):
+            self._readers.append(threading.Thread(target=self._read, args=(file, lines, has_address), daemon=True))
             self._readers[-1].start()
         if not has_address.wait(60) or not self.url:
             self.kill()
             raise AssertionError(f"the service did not start: {self.output[-5:]} {self.logs[-10:]}")
         return self
 
-    def _read(self, stream: Any, lines: list[str], has_address: threading.Event) -> None:
-        for line in stream:
-            lines.append(line.rstrip("\n"))
-            found = ADDRESS.search(line)
-            if lines is self.output and found and not has_address.is_set():
-                self.url = found.group()
-                has_address.set()
+    def _launch(self, stdout: int, stderr: int) -> forked.Forked | subprocess.Popen[bytes]:
+        """Forks the service, unless it needs a start of its own: what it is started by, or with, matters then."""
+        foreign = {name: value for name, value in os.environ.items() if not name.startswith("CONNECTOR_")}
+        environ = {**foreign, "PYTHONUNBUFFERED": "1", **self.environ}
+        words = ("serve", "--config", str(self.config))
+        if not self.before and not self.environ.keys() & {"LD_PRELOAD", "PYTHONPATH"}:
+            return forked.start(self.module, *words, environ=environ, stdout=stdout, stderr=stderr)
+        return subprocess.Popen(
+            [*self.before, sys.executable, "-m", self.module, *words],
+            cwd=ROOT,
+            env=environ,
+            stdout=stdout,
+            stderr=stderr,
+            preexec_fn=default_signals,  # noqa: PLW1509 - it takes no lock
+        )
+
+    def _read(self, file: int, lines: list[str], has_address: threading.Event) -> None:
+        with open(file) as stream:
+            for line in stream:
+                lines.append(line.rstrip("\n"))
+                found = ADDRESS.search(line)
+                if lines is self.output and found and not has_address.is_set():
+                    self.url = found.group()
+                    has_address.set()
         has_address.set()
 
     def kill(self) -> None:
@@ -111,12 +128,8 @@ class Service:
         return subprocess.CompletedProcess(command, done.exit_code, done.stdout, done.stderr)
 
     def _close(self) -> None:
-        assert self.process is not None
         for reader in self._readers:
             reader.join()
-        for stream in (self.process.stdout, self.process.stderr):
-            assert stream is not None
-            stream.close()
 
     def __enter__(self) -> Self:
         return self.start()

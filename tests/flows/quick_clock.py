@@ -1,6 +1,7 @@
-"""Runs a command of the connector with a faster clock, so that a test need not wait for minutes. `python -m
-tests.flows.quick_clock python -m connector.cli serve …`; `QUICK_SINCE_MS` is the time at which the clock was right,
-the same for every start.
+"""Runs a command of the connector with a faster clock, so that a test need not wait for minutes.
+
+`python -m tests.flows.quick_clock serve …`; `QUICK_SINCE_MS` is the time at which the clock was right, the same for
+every start.
 """
 
 from __future__ import annotations
@@ -30,5 +31,5 @@ class QuickClock(SystemClock):
 
 if __name__ == "__main__":
     app.SystemClock = QuickClock  # type: ignore[misc]
-    sys.argv = ["connector", *sys.argv[sys.argv.index("connector.cli") + 1 :]]
+    sys.argv = ["connector", *sys.argv[1:]]
     main()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sys
 import time
 from collections import Counter
 from contextlib import closing
@@ -63,7 +62,7 @@ class World:
         self.service = Service(
             folder,
             toml,
-            before=[sys.executable, "-m", "tests.flows.quick_clock"],
+            module="tests.flows.quick_clock",
             QUICK_SINCE_MS=str(now()),
             CONNECTOR_HIREFLIX__API_KEY=hireflix.key,
             CONNECTOR_HIREFLIX__API_URL=hireflix.api_url,
