@@ -39,6 +39,8 @@ IMPORTED = (
     "uvloop",
 )
 READ_BYTES = 65_536
+NUMBER_BYTES = 12
+"""The size of a process id or an exit code in a message, because one may follow the other at once."""
 START_SECONDS = 60
 _lock = threading.Lock()
 
@@ -62,7 +64,7 @@ class Forked:
         if self.returncode is None:
             self._ended.settimeout(timeout)
             try:
-                code = self._ended.recv(READ_BYTES)
+                code = self._ended.recv(NUMBER_BYTES)
             except (TimeoutError, BlockingIOError):
                 raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0) from None
             self._ended.close()
@@ -85,7 +87,7 @@ def start(module: str, *words: str, environ: Mapping[str, str], stdout: int, std
         control = _parent()
         socket.send_fds(control, [request.encode()], [theirs.fileno(), stdout, stderr])
         ours.settimeout(START_SECONDS)
-        return Forked(int(ours.recv(READ_BYTES)), ours)
+        return Forked(int(ours.recv(NUMBER_BYTES)), ours)
 
 
 @cache
@@ -152,7 +154,7 @@ class Parent:
             self._be_child(ended, output)
             return False
         self._children[pid] = socket.socket(fileno=ended)
-        self._children[pid].send(str(pid).encode())
+        self._children[pid].send(_packed(pid))
         for file in output:
             os.close(file)
         return True
@@ -178,11 +180,15 @@ class Parent:
             if not pid:
                 return
             with self._children.pop(pid) as ended:
-                ended.send(str(os.waitstatus_to_exitcode(status)).encode())
+                ended.send(_packed(os.waitstatus_to_exitcode(status)))
 
     def _end(self) -> None:
         for pid in self._children:
             os.kill(pid, signal.SIGKILL)
+
+
+def _packed(number: int) -> bytes:
+    return str(number).rjust(NUMBER_BYTES).encode()
 
 
 def main() -> None:
