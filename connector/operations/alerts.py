@@ -14,7 +14,7 @@ import msgspec
 from connector.capabilities import Notice
 from connector.formats import counted, format_duration
 from connector.languages import Language, gettext_noop
-from connector.operations.status import Health, TroubleKind
+from connector.operations.status import Health, TroubleKind, disk_text, is_disk_low
 from connector.store.schema import PauseKind
 from connector.store.status import SinkStatus
 
@@ -26,12 +26,6 @@ REFUSED_LEAST = 3
 """Refused signatures that are an alert. Scanners of the internet send single requests without a signature."""
 REFUSED_SECONDS = 3600.0
 """The alert about refused signatures ends after this time without another refusal."""
-DISK_SHARE = 0.05
-"""Part of the disk that must be free."""
-DISK_ENOUGH_BYTES = 5_000_000_000
-"""With this much free space the part does not matter."""
-DISK_LEAST_BYTES = 500_000_000
-"""Free bytes below which it is an alert on a disk of any size."""
 HANDLES_SHARE = 0.9
 """Part of the file handles that a process may use before it is an alert."""
 SILENCE_SECONDS = 3600.0
@@ -194,13 +188,8 @@ def is_unusual(silence: Silence) -> bool:
 
 def _of_machine(measured: Measured) -> Iterable[Alert]:
     free, size = measured.disk_free, measured.disk_size
-    if (
-        free is not None
-        and size is not None
-        and free < max(DISK_LEAST_BYTES, min(DISK_SHARE * size, DISK_ENOUGH_BYTES))
-    ):
-        text = f"the disk of the store has {free // 1_000_000:,} MB free of {size // 1_000_000:,} MB"
-        yield Alert("disk", "service", text, "free space; without it the receiver refuses events")
+    if free is not None and size is not None and is_disk_low(free, size):
+        yield Alert("disk", "service", disk_text(free, size), "free space; without it the receiver refuses events")
     if measured.handles_used > HANDLES_SHARE * measured.handles_limit:
         text = f"{measured.handles_used} of {measured.handles_limit} file handles are in use"
         yield Alert("file handles", "service", text, "close idle connections at the proxy, or raise LimitNOFILE")

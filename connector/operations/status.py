@@ -5,6 +5,7 @@ The command `status`, the dashboard and the alerts show the same `Health`.
 
 from __future__ import annotations
 
+import shutil
 import socket
 from collections.abc import Collection, Iterator, Mapping
 from enum import StrEnum
@@ -70,6 +71,7 @@ class TroubleKind(StrEnum):
     NO_RECEIVER = "no_receiver"
     NO_WORKER = "no_worker"
     SILENT_PROCESS = "silent_process"
+    LOW_DISK = "low_disk"
     CHANGED_SETTINGS = "changed_settings"
     """A file of the configuration changed after the start of the service."""
     REFUSED_REQUESTS = "refused_requests"
@@ -105,6 +107,7 @@ PROBLEMS = frozenset(
         TroubleKind.NO_SERVICE,
         TroubleKind.NO_RECEIVER,
         TroubleKind.NO_WORKER,
+        TroubleKind.LOW_DISK,
         TroubleKind.NO_WEBHOOKS,
         TroubleKind.UNCLEAR_DECISIONS,
         TroubleKind.NOT_LISTENING,
@@ -114,6 +117,13 @@ PROBLEMS = frozenset(
     }
 )
 """The kinds that an operator must act on; the others are warnings."""
+
+DISK_SHARE = 0.05
+"""Part of the disk that must be free."""
+DISK_ENOUGH_BYTES = 5_000_000_000
+"""With this much free space the part does not matter."""
+DISK_LEAST_BYTES = 500_000_000
+"""Free bytes below which a disk of any size is low."""
 
 
 class ServiceStatus(msgspec.Struct, frozen=True):
@@ -184,9 +194,31 @@ def health(connection: Connection, now: int, configured: Collection[str] | None)
     return Health(now, service, source, sinks, troubles, tasks, held)
 
 
-def changed_settings(settings: Config, service: ServiceStatus) -> list[Trouble]:
-    """Returns a warning when a file of the configuration was changed after a process of this machine had started. A
-    process reads its configuration at the start only.
+def local_troubles(settings: Config, service: ServiceStatus) -> list[Trouble]:
+    """Returns the troubles that are visible only on the machine of the configuration and of a SQLite store."""
+    found = _of_changed_settings(settings, service)
+    if settings.store.file is not None:
+        disk = shutil.disk_usage(settings.store.file.parent)
+        if is_disk_low(disk.free, disk.total):
+            effect = "without space the receiver refuses events"
+            what = disk_text(disk.free, disk.total)
+            found.append(_trouble(TroubleKind.LOW_DISK, "service", what, effect, "free space on it"))
+    return found
+
+
+def is_disk_low(free: int, size: int) -> bool:
+    """Whether a disk of this size (bytes) has too little free space for a store."""
+    return free < max(DISK_LEAST_BYTES, min(DISK_SHARE * size, DISK_ENOUGH_BYTES))
+
+
+def disk_text(free: int, size: int) -> str:
+    """Returns the free space of the disk of the store, in words."""
+    return f"the disk of the store has {free // 1_000_000:,} MB free of {size // 1_000_000:,} MB"
+
+
+def _of_changed_settings(settings: Config, service: ServiceStatus) -> list[Trouble]:
+    """A warning when a file of the configuration was changed after a process of this machine had started. A process
+    reads its configuration at the start only.
     """
     here = socket.gethostname()
     started = [each.started_at for each in service.processes if each.state == "running" and each.host == here]

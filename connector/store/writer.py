@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
@@ -58,6 +59,8 @@ RECONNECT_FIRST_SECONDS = 0.25
 """Upper bound of the random delay after the first failed attempt to begin; it doubles with every attempt."""
 RECONNECT_MAX_SECONDS = 5.0
 """Largest upper bound of the random delay between attempts to begin."""
+REFUSALS_SECONDS = 10.0
+"""Least time between two log lines about refused events with one reason, so that a full disk does not fill the log."""
 CLOSE_SECONDS = 10.0
 """How long `close` waits for a transaction of a silent server."""
 
@@ -86,6 +89,31 @@ class WriterConnection(Protocol):
     def close(self) -> None:
         """Closes the connection."""
         ...
+
+
+@dataclass(slots=True)
+class RefusalLog:
+    """Logs refused events: the first one at once, later ones with their number. `clock` returns seconds."""
+
+    clock: Callable[[], float] = time.monotonic
+    _reason: str = ""
+    _logged_at: float = 0.0
+    _count: int = 0
+
+    def add(self, count: int, reason: str) -> None:
+        """Logs these refusals, or keeps their number for the next line."""
+        if reason != self._reason:
+            self.flush()
+            self._reason, self._logged_at = reason, self.clock() - REFUSALS_SECONDS
+        self._count += count
+        if self.clock() - self._logged_at >= REFUSALS_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Logs the number that no line has named yet."""
+        if self._count:
+            log.error("events refused", count=self._count, reason=self._reason)
+            self._count, self._logged_at = 0, self.clock()
 
 
 @dataclass(slots=True)
@@ -161,6 +189,7 @@ class Writer:
         self._away: str | None = None
         self._has_begun = False
         self._closing = threading.Event()
+        self._refusals = RefusalLog()
         self._retrying = Retrying(
             stop=stop_after_attempt(TRIES),
             wait=wait_random(max=REPLAN_MAX_SECONDS),
@@ -270,6 +299,7 @@ class Writer:
     def _run(self) -> None:
         while (group := self._next()) is not None:
             self._write(group)
+        self._refusals.flush()
         self._connection.close()
 
     def _next(self) -> _Group | None:
@@ -296,6 +326,8 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - the requests wait for an answer
             self._failed(group, error)
             return
+        if group.requests:
+            self._refusals.flush()
         self._loop.call_soon_threadsafe(self._committed, group, plan)
 
     def _transact(self, group: _Group) -> IngestPlan | None:
@@ -329,7 +361,7 @@ class Writer:
 
     def _refuse(self, group: _Group, error: Exception) -> None:
         if group.requests:
-            log.error("events refused", count=len(group.requests), reason=self._connection.safe_message(error))
+            self._refusals.add(len(group.requests), self._connection.safe_message(error))
         self._loop.call_soon_threadsafe(self._refused, group, error)
 
     def _wait_until_available(self, error: Exception) -> None:

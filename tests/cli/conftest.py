@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -40,6 +42,14 @@ def config(tmp_path: Path, store_url: str) -> Path:
     file = tmp_path / "config.toml"
     file.write_text(f'{CONFIG}\n[store]\nurl = "{store_url}"\n')
     return file
+
+
+@pytest.fixture(autouse=True)
+def disk(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The free bytes and the size that every disk reports, so that no test depends on the disk of its machine."""
+    numbers = [80_000_000_000, 100_000_000_000]
+    monkeypatch.setattr(shutil, "disk_usage", lambda _folder: SimpleNamespace(free=numbers[0], total=numbers[1]))
+    return numbers
 
 
 @pytest.fixture

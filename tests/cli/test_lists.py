@@ -248,6 +248,13 @@ def test_status_warns_of_settings_that_changed_after_the_service_of_this_machine
     assert ("  run `connector check`, then restart the service\n" in run("status").stdout) is warned
 
 
+def test_status_says_that_the_disk_of_the_store_is_almost_full(run, filled, disk):
+    """The service cannot store on a full disk that it refuses events."""
+    assert "the disk of the store" not in run("status").stdout
+    disk[0] = 2_000_000
+    assert "service: the disk of the store has 2 MB free of 100,000 MB; without space" in run("status").stdout
+
+
 def test_refused_requests_are_shown_with_time_and_remedy(run, world):
     """They arrive with the heartbeat of the process that refused them."""
     process = Process("one", "all", now(), now())

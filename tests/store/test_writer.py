@@ -21,6 +21,7 @@ from connector.errors import StoreUnavailable
 from connector.store.base import LOAD_SECONDS, IngestResult, Load, Overloaded
 from connector.store.schema import interview
 from connector.store.sqlite import database
+from connector.store.writer import RefusalLog
 from connector.testing import START
 from tests.store.bench import Bench, held, marked, queued, rounds, until_taken, writes
 from tests.store.kit import arrival, body, locked, rows
@@ -238,6 +239,26 @@ async def test_a_bad_event_is_logged(bench_of):
     with capture_logs() as logs, pytest.raises(StoreUnavailable):
         await bench.offer("bad", candidate={"name": "Zoë Secret"})
     assert logs == [{"event": "events refused", "count": 1, "reason": "refused by the test", "log_level": "error"}]
+
+
+def test_a_store_that_refuses_every_event_does_not_fill_the_log():
+    """The first refusal and another reason are logged at once, the others with their number, and none is left out."""
+    seconds = [0.0]
+    refusals = RefusalLog(lambda: seconds[0])
+    with capture_logs() as logs:
+        for second in range(25):
+            seconds[0] = float(second)
+            refusals.add(2, "disk is full")
+        refusals.add(1, "locked")
+        refusals.flush()
+        refusals.flush()
+    assert [(each["count"], each["reason"]) for each in logs] == [
+        (2, "disk is full"),
+        (20, "disk is full"),
+        (20, "disk is full"),
+        (8, "disk is full"),
+        (1, "locked"),
+    ]
 
 
 async def test_a_value_the_driver_refuses_fails_alone(bench_of):
