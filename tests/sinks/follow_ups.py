@@ -1,4 +1,4 @@
-"""What a sink asked for, in short."""
+"""The follow-ups of a result in a short form."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/sinks.md tells the truth: every sink, every setting with its default, every column, examples that load."""
+"""docs/sinks.md agrees with the code: every sink, every setting with its default, every column, valid examples."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.sinks.webhook.receiver import whsec
 PAGE = (Path(__file__).parents[2] / "docs" / "sinks.md").read_text("utf-8")
 SECTIONS = dict(re.findall(r"^## (\S+)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
 SECRETS = {"slack": {"token": "xoxb-1"}, "webhook": {"url": "https://hooks.example.org/", "secret": whsec("a")}}
-TOLD_FOR_ALL = {"timezone", "language"}
+SHARED_SETTINGS = {"timezone", "language"}
 TYPES = [name for name in SECTIONS if name in built_in_types()]
 
 
@@ -34,22 +34,22 @@ def test_the_sinks_that_the_readme_names_have_their_sections():
 
 @pytest.mark.parametrize("kind", TYPES)
 def test_every_setting_is_described(kind):
-    assert table(kind).keys() == load_sink_class(kind).Config.model_fields.keys() - TOLD_FOR_ALL
+    assert table(kind).keys() == load_sink_class(kind).Config.model_fields.keys() - SHARED_SETTINGS
 
 
 @pytest.mark.parametrize("kind", TYPES)
 def test_every_described_default_is_right(kind):
-    told = table(kind)
+    documented = table(kind)
     for name, field in load_sink_class(kind).Config.model_fields.items():
-        if name in TOLD_FOR_ALL or not told[name].startswith("`"):
+        if name in SHARED_SETTINGS or not documented[name].startswith("`"):
             continue
         default = field.default if isinstance(field.default, tuple) else (field.default,)
-        shown = [value.strip("`") for value in told[name].split(", ")]
+        shown = [value.strip("`") for value in documented[name].split(", ")]
         assert shown == [written(value) for value in default]
 
 
 def written(value):
-    """A default as a person writes it."""
+    """A default as the page writes it."""
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:g}" if isinstance(value, float | int) else value
@@ -72,8 +72,8 @@ def test_the_examples_are_accepted(kind):
 
 
 def test_every_column_is_described_with_its_title():
-    told = dict(re.findall(r"^\| `(\w+)` \| ([\w ()]+) \|", SECTIONS["Columns"], re.MULTILINE))
-    assert told == {field: spec.title for field, spec in SPECS.items()}
+    documented = dict(re.findall(r"^\| `(\w+)` \| ([\w ()]+) \|", SECTIONS["Columns"], re.MULTILINE))
+    assert documented == {field: spec.title for field, spec in SPECS.items()}
 
 
 async def test_the_example_of_a_request_has_the_keys_of_a_real_one():
@@ -96,7 +96,7 @@ def test_the_verification_shown_accepts_what_we_sign_and_nothing_else():
 
 
 def _keys(value):
-    """The shape of a document; what interviews carry differs."""
+    """The keys of a document, without those of an interview's fields."""
     return (
         {key: None if key == "fields" else _keys(inner) for key, inner in value.items()}
         if isinstance(value, dict)

@@ -1,4 +1,4 @@
-"""What must be true of a channel once everything is settled, whatever happened on the way."""
+"""The rules for the content of a channel after everything is settled."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ DONE = re.compile("To evaluate|Shortlisted|Discarded")
 
 
 def broken_rules(channel: Channel, interviews: Mapping[str, Interview], creates: int) -> list[str]:
-    """Every broken promise as a sentence. `creates` are the distinct invitations."""
+    """Returns every broken rule as a sentence. `creates` is the number of different invitations."""
     messages = list(channel.messages.values())
     found = problems([channel])
     for one in interviews.values():
         mine = [message for message in messages if message.metadata["event_payload"].get("i") == one.id]
         found += [f"{one.id}: {what}" for what in _interview(one, mine)]
-    told = figures(messages).get("invited", 0)
-    return found if told == creates else [*found, f"digests tell {told} of {creates} invitations"]
+    counted = figures(messages).get("invited", 0)
+    return found if counted == creates else [*found, f"digests count {counted} of {creates} invitations"]
 
 
 def figures(messages: Iterable[Message]) -> dict[str, int]:
@@ -60,7 +60,7 @@ def _interview(one: Interview, mine: Sequence[Message]) -> Iterable[str]:
 
 
 def _announced(parents: Sequence[Message], mine: Sequence[Message]) -> Iterable[str]:
-    """The first message that shows completion, and no second one."""
+    """Returns an error unless exactly one message shows completion."""
     times = sum(DONE.search(json.dumps(parent.raw)) is not None for parent in parents)
     times += sum(message.broadcast for message in mine)
     if times != 1:
@@ -68,8 +68,8 @@ def _announced(parents: Sequence[Message], mine: Sequence[Message]) -> Iterable[
 
 
 def _falling(mine: Sequence[Message]) -> Iterable[str]:
-    """Whether a thread tells an older change of the same fact after a newer one."""
+    """Yields the facts that a thread shows in a wrong order."""
     for fact in ("Stage", "Score"):
         dates = [int(TIME.findall(json.dumps(m.blocks))[-1]) for m in mine if m.is_reply and f"{fact} " in m.text]
         if dates != sorted(dates):
-            yield f"{fact} is told out of order: {dates}"
+            yield f"{fact} is shown out of order: {dates}"

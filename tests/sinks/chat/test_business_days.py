@@ -65,9 +65,9 @@ def test_without_a_time_it_is_the_end_of_the_quiet_hours():
 
 
 @given(st.lists(st.integers(1, 3 * 86_400), min_size=1, max_size=40))
-def test_whenever_one_looks_no_day_is_missed_and_none_is_repeated(pauses):
-    """As long as one looks at least every three days, each business day with a time in between is found at most once;
-    together they are all that one look over the whole time would find, if it was daily.
+def test_any_intervals_of_checks_find_each_day_once(pauses):
+    """When the time is checked at least every three days, each business day is found once. The days are those that one
+    check of the whole time, day by day, finds.
     """
     now = at("2026-03-02 00:00")
     found = []

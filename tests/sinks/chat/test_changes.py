@@ -135,7 +135,7 @@ def test_a_first_score_has_nothing_before_it() -> None:
 
 
 def test_a_score_is_announced_for_its_event_also_when_it_is_the_first_announcement() -> None:
-    """As through a route with `min_score`, which the earlier events did not take."""
+    """For example with a route with `min_score` that the earlier events did not match."""
     found = ask(make_event("interview.score-updated"), state(START, score=4.5))
     assert found is not None
     assert found.kinds == (ChangeKind.SCORE, ChangeKind.FINISHED)

@@ -1,4 +1,4 @@
-"""The rules for decisions in a chat: buttons by stage, stamps, and what a click asks for."""
+"""The rules for decisions in a chat: buttons by stage, stamps, and the request of a click."""
 
 from __future__ import annotations
 

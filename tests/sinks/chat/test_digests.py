@@ -1,4 +1,4 @@
-"""Digests: what is counted, when it is shown, and what no crash can change."""
+"""Digests: what is counted, when it is shown, also after crashes."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def shown(slack: SlackEmulator, channel: str) -> str:
 
 
 class TestNames:
-    """A digest names who finished, and no name stays after a deletion."""
+    """A digest names candidates who finished, and a name is removed after a deletion."""
 
     async def test_a_candidate_counts_once_however_many_events_say_so(
         self, slack: SlackEmulator, make: Make, channel: str
@@ -210,7 +210,7 @@ class TestNames:
     async def test_a_deleted_candidate_disappears_from_it(
         self, slack: SlackEmulator, make: Make, channel: str, later: list[Payload]
     ) -> None:
-        """Also from one that is over, when a new one of the position has begun."""
+        """Also from an older digest of the position that is over."""
         feed = await make(**NIGHT)
         await run(feed, done(number=1), done(number=2))
         feed.lane.clock.advance(DAY_SECONDS)
@@ -231,7 +231,7 @@ class TestNames:
     async def test_a_deletion_in_quiet_hours_removes_the_name_at_once(
         self, slack: SlackEmulator, make: Make, channel: str
     ) -> None:
-        """The digest that it is removed from goes on to collect until the morning."""
+        """The digest counts further events until the morning."""
         feed = await make(digest_window=1, quiet_hours={"start": "12:27", "end": "13:00"}, timezone="Europe/Madrid")
         await feed.take(done(number=1))
         feed.lane.clock.advance(2 * DAY_SECONDS)
@@ -335,11 +335,11 @@ async def test_a_webhook_posts_a_digest_every_ten_minutes(slack: SlackEmulator, 
             lane.clock.advance(30)
         await run(feed, done())
         await run(feed, scored(3, START + 2_000))
-    told = [message.text.split(". ")[0] for message in slack.messages(channel)]
-    assert [text for text in told if "invited" in text] != []
-    counts = [re.search(r"(\d+) invited", text) for text in told]
+    texts = [message.text.split(". ")[0] for message in slack.messages(channel)]
+    assert [text for text in texts if "invited" in text] != []
+    counts = [re.search(r"(\d+) invited", text) for text in texts]
     assert sum(int(count[1]) for count in counts if count) == 30
-    assert [text for text in told if "invited" not in text] == ["✅ Candidate 1 finished · Position 1", "Score 3"]
+    assert [text for text in texts if "invited" not in text] == ["✅ Candidate 1 finished · Position 1", "Score 3"]
 
 
 async def test_invitations_of_an_unclear_call_are_posted_one_by_one_after_a_change_of_the_settings(

@@ -1,4 +1,4 @@
-"""The message model without Slack: what an event does, given what was told."""
+"""The message model without Slack: what an event does, given what was announced."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from sinks.chat.events import EventAction, EventPlan, make_plan
 from sinks.chat.record import InterviewRecord
 from sinks.chat.updates import next_edit
 from tests.sinks.chat.channel_rules import STYLE
-from tests.sinks.chat.streams import Payload, life
+from tests.sinks.chat.streams import Payload, events_of
 
 MODES = Events()
 
 
 @dataclass
-class Paper:
-    """A channel of which only the plan knows: every act carried out on paper."""
+class ChannelModel:
+    """A channel in memory, to which plans are applied."""
 
     modes: Events = MODES
     record: InterviewRecord = field(default_factory=lambda: InterviewRecord("i"))
@@ -42,9 +42,9 @@ class Paper:
     def take(self, payload: Payload, *, muted: bool = False) -> None:
         reading = read(json.dumps(payload).encode(), START)
         self.state = merge(self.state, reading)
-        self.tell(event_of("e", reading), interview_of(reading.interview_id, self.state), muted=muted)
+        self.receive(event_of("e", reading), interview_of(reading.interview_id, self.state), muted=muted)
 
-    def tell(self, event: Event, interview: Interview, *, muted: bool = False) -> EventPlan:
+    def receive(self, event: Event, interview: Interview, *, muted: bool = False) -> EventPlan:
         self.record = replace(self.record, id=interview.id)
         plan = make_plan(event, interview, self.record, self.modes, muted=muted)
         self.counted += plan.counted.figures
@@ -80,39 +80,39 @@ class Paper:
 
     @property
     def announced(self) -> int:
-        """How often completion was told, alone or in a digest."""
-        return sum(ChangeKind.FINISHED in told for told in self.news) + self.counted.count("finished")
+        """How often completion was announced, alone or in a digest."""
+        return sum(ChangeKind.FINISHED in kinds for kinds in self.news) + self.counted.count("finished")
 
 
-def played(payloads: Sequence[Payload], modes: Events = MODES) -> Paper:
-    paper = Paper(modes)
+def played(payloads: Sequence[Payload], modes: Events = MODES) -> ChannelModel:
+    channel = ChannelModel(modes)
     for payload in payloads:
-        paper.take(payload)
-    return paper
+        channel.take(payload)
+    return channel
 
 
-lives = st.integers(0, 10_000).map(lambda seed: life(seed, random.Random(seed)))
+payload_lists = st.integers(0, 10_000).map(lambda seed: events_of(seed, random.Random(seed)))
 
 
 @settings(max_examples=40, deadline=None)
-@given(lives, st.randoms(use_true_random=False))
+@given(payload_lists, st.randoms(use_true_random=False))
 def test_any_order_and_repetition_announces_completion_once_and_ends_in_the_same_message(
     events: list[Payload], chance: random.Random
 ) -> None:
     orders = [events * 2, *[chance.sample(events * 2, len(events) * 2) for _ in range(4)]]
-    papers = [played(order) for order in orders]
-    assert all(paper.announced <= 1 for paper in papers)
-    shown = [paper.parent for paper in papers if paper.parent is not None]
+    channels = [played(order) for order in orders]
+    assert all(channel.announced <= 1 for channel in channels)
+    shown = [channel.parent for channel in channels if channel.parent is not None]
     assert all(parent == shown[0] for parent in shown)
-    for paper in papers:
-        assert paper.state is not None
-        now = interview_of(events[0]["data"]["id"], paper.state)
-        assert paper.parent is None or paper.parent == interview_content(now, STYLE)
-        assert paper.announced == 1 or now.completed_at is None or now.stage is Stage.DELETED
+    for channel in channels:
+        assert channel.state is not None
+        now = interview_of(events[0]["data"]["id"], channel.state)
+        assert channel.parent is None or channel.parent == interview_content(now, STYLE)
+        assert channel.announced == 1 or now.completed_at is None or now.stage is Stage.DELETED
 
 
 @settings(max_examples=40, deadline=None)
-@given(lives, st.sampled_from(["post", "broadcast", "reply", "edit", "digest", "silent"]), st.data())
+@given(payload_lists, st.sampled_from(["post", "broadcast", "reply", "edit", "digest", "silent"]), st.data())
 def test_with_any_modes_nothing_is_announced_twice(events: list[Payload], mode: str, data: st.DataObject) -> None:
     modes = Events(**{data.draw(st.sampled_from(["create", "finish", "score_updated", "status_change"])): mode})
     once = played(events, modes)
@@ -121,28 +121,32 @@ def test_with_any_modes_nothing_is_announced_twice(events: list[Payload], mode: 
 
 
 def test_every_order_of_five_events() -> None:
-    """All 120 of a life with everything in it but a deletion."""
-    full = next(told for seed in range(1000) if len(told := life(seed, random.Random(seed))) == 5)
-    papers = [played(order) for order in permutations(full)]
-    assert {paper.announced for paper in papers} == {1}
-    assert len({repr(paper.parent) for paper in papers}) == 1
+    """All 120 orders of the five events of an interview without a deletion."""
+    full = next(events for seed in range(1000) if len(events := events_of(seed, random.Random(seed))) == 5)
+    channels = [played(order) for order in permutations(full)]
+    assert {channel.announced for channel in channels} == {1}
+    assert len({repr(channel.parent) for channel in channels}) == 1
 
 
 def test_the_first_event_that_shows_completion_announces_it() -> None:
     done = make_interview(stage=Stage.TO_EVALUATE)
     for name in ("interview.finish", "interview.status-change", "interview.score-updated"):
-        paper = Paper()
-        assert paper.tell(make_event(name), done).action is EventAction.POST
+        channel = ChannelModel()
+        assert channel.receive(make_event(name), done).action is EventAction.POST
         for later in ("interview.finish", "interview.status-change", "interview.score-updated"):
-            assert paper.tell(make_event(later), done).action is EventAction.NOTHING
+            assert channel.receive(make_event(later), done).action is EventAction.NOTHING
 
 
 def test_a_finish_that_meets_a_message_is_shown_in_the_channel_too() -> None:
-    paper = Paper()
-    paper.tell(make_event("interview.status-change"), make_interview(stage=Stage.UNKNOWN, status="x", completed=None))
-    plan = paper.tell(make_event("interview.finish"), make_interview(stage=Stage.TO_EVALUATE, updated_at=START + 1))
+    channel = ChannelModel()
+    channel.receive(
+        make_event("interview.status-change"), make_interview(stage=Stage.UNKNOWN, status="x", completed=None)
+    )
+    plan = channel.receive(
+        make_event("interview.finish"), make_interview(stage=Stage.TO_EVALUATE, updated_at=START + 1)
+    )
     assert plan.action is EventAction.BROADCAST
-    assert paper.record.named_reply_ids == ("2",)
+    assert channel.record.named_reply_ids == ("2",)
 
 
 SHOWN = InterviewRecord("i", message_id="1")
@@ -200,41 +204,41 @@ def test_a_silent_event_does_not_even_edit() -> None:
 
 
 def test_a_muted_event_is_counted_and_notifies_no_user() -> None:
-    paper = Paper()
+    channel = ChannelModel()
     for name in ("interview.create", "interview.finish", "interview.score-updated", "interview.delete"):
-        paper.tell(make_event(name), make_interview(score=2), muted=True)
-    assert (paper.acts, paper.counted) == ([], ["invited", "finished", "scored"])
-    assert paper.tell(make_event("interview.score-updated"), make_interview(score=3)).action is EventAction.POST
+        channel.receive(make_event(name), make_interview(score=2), muted=True)
+    assert (channel.acts, channel.counted) == ([], ["invited", "finished", "scored"])
+    assert channel.receive(make_event("interview.score-updated"), make_interview(score=3)).action is EventAction.POST
 
 
 @settings(max_examples=60, deadline=None)
-@given(lives, st.randoms(use_true_random=False), st.lists(st.booleans(), min_size=30, max_size=30))
+@given(payload_lists, st.randoms(use_true_random=False), st.lists(st.booleans(), min_size=30, max_size=30))
 def test_each_fact_is_reported_once_whether_its_events_are_muted_or_not(
     events: list[Payload], chance: random.Random, muted: list[bool]
 ) -> None:
-    """Quiet hours and a busy channel come and go between the events, and events come twice and out of order."""
-    paper = Paper()
+    """Quiet hours and a busy channel begin and end between the events, and events come twice and out of order."""
+    channel = ChannelModel()
     for payload, is_muted in zip(chance.sample(events * 2, len(events) * 2), muted, strict=False):
-        paper.take(payload, muted=is_muted)
-    assert paper.state is not None
-    now = interview_of(events[0]["data"]["id"], paper.state)
-    assert paper.announced <= 1
-    assert paper.announced == 1 or now.completed_at is None or now.stage is Stage.DELETED
-    assert paper.counted.count("invited") <= 1
+        channel.take(payload, muted=is_muted)
+    assert channel.state is not None
+    now = interview_of(events[0]["data"]["id"], channel.state)
+    assert channel.announced <= 1
+    assert channel.announced == 1 or now.completed_at is None or now.stage is Stage.DELETED
+    assert channel.counted.count("invited") <= 1
 
 
 def test_an_invitation_is_counted_once() -> None:
-    paper = Paper()
+    channel = ChannelModel()
     for _ in range(3):
-        paper.tell(make_event("interview.create"), make_interview(stage=Stage.PENDING, completed=None))
-    assert paper.counted == ["invited"]
+        channel.receive(make_event("interview.create"), make_interview(stage=Stage.PENDING, completed=None))
+    assert channel.counted == ["invited"]
 
 
 @pytest.mark.parametrize("muted", [False, True])
 def test_an_interview_deleted_before_its_first_message_is_never_mentioned(muted: bool) -> None:
-    paper = Paper()
+    channel = ChannelModel()
     for name in ("interview.delete", "interview.finish", "interview.score-updated", "interview.status-change"):
-        plan = paper.tell(make_event(name), make_interview(stage=Stage.DELETED), muted=muted)
+        plan = channel.receive(make_event(name), make_interview(stage=Stage.DELETED), muted=muted)
         assert plan == EventPlan(reason="deleted before it was shown")
 
 
@@ -242,16 +246,19 @@ def test_an_interview_deleted_before_its_first_message_is_never_mentioned(muted:
     ("mode", "act"), [("edit", EventAction.NOTHING), ("reply", EventAction.REPLY), ("broadcast", EventAction.BROADCAST)]
 )
 def test_a_deletion_removes_the_name_and_is_announced_as_its_mode_says(mode: str, act: EventAction) -> None:
-    paper = Paper(Events(delete=mode))
-    paper.tell(make_event(), make_interview())
-    plan = paper.tell(make_event("interview.delete"), make_interview(stage=Stage.DELETED))
+    channel = ChannelModel(Events(delete=mode))
+    channel.receive(make_event(), make_interview())
+    plan = channel.receive(make_event("interview.delete"), make_interview(stage=Stage.DELETED))
     assert (plan.action, plan.edit) == (act, True)
-    assert "Wayne" not in repr(paper.parent)
-    assert paper.tell(make_event("interview.delete"), make_interview(stage=Stage.DELETED)).action is EventAction.NOTHING
+    assert "Wayne" not in repr(channel.parent)
+    assert (
+        channel.receive(make_event("interview.delete"), make_interview(stage=Stage.DELETED)).action
+        is EventAction.NOTHING
+    )
 
 
 def test_a_late_deletion_is_obeyed_all_the_same() -> None:
-    paper = Paper()
-    paper.tell(make_event(), make_interview())
-    paper.tell(make_event("interview.delete"), make_interview(stage=Stage.DELETED), muted=True)
-    assert "Wayne" not in repr(paper.parent)
+    channel = ChannelModel()
+    channel.receive(make_event(), make_interview())
+    channel.receive(make_event("interview.delete"), make_interview(stage=Stage.DELETED), muted=True)
+    assert "Wayne" not in repr(channel.parent)

@@ -1,4 +1,4 @@
-"""Whatever goes wrong on the way, and wherever the process dies: every delivery ends as exactly one message."""
+"""Every delivery becomes exactly one message, with any failure and any end of the process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def finish(number: int = 1) -> Delivery:
 
 
 async def until_delivered(sink: SlackSink, context: FakeContext, one: Delivery, *, maybe_sent: bool = False) -> None:
-    """What the dispatcher does with one row: the same batch again, doubt kept, until it is delivered."""
+    """Calls one row like the dispatcher: the same batch again, with `maybe_sent` kept, until it is delivered."""
     started = context.now()
     for attempt in itertools.count(1):
         row = replace(one, attempt=attempt)

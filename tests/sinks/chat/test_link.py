@@ -1,4 +1,4 @@
-"""Which addresses a button may lead to."""
+"""The addresses that a button may open."""
 
 from __future__ import annotations
 

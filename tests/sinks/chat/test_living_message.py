@@ -1,4 +1,4 @@
-"""What people and Slack may do to a channel meanwhile, and what the sink makes of it."""
+"""What users and Slack may change in a channel, and what the sink does then."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ Make = Callable[..., Awaitable[Feed]]
 
 @pytest.fixture
 async def make(slack: SlackEmulator, clock: ManualClock, channel: str) -> AsyncIterator[Make]:
-    """A lane for a sink with settings of its own."""
+    """A lane for a sink with these settings."""
     async with AsyncExitStack() as lanes:
 
         async def make(**settings: Any) -> Feed:
@@ -66,7 +66,7 @@ def shows(message: Any, text: str) -> bool:
 
 
 class TestPeople:
-    """They delete messages."""
+    """Users delete messages."""
 
     async def test_a_deleted_message_is_left_so(self, slack: SlackEmulator, make: Make, channel: str) -> None:
         feed = await make()
@@ -169,7 +169,7 @@ class TestDeletion:
         assert slack.requests == []
 
     async def test_a_name_that_cannot_be_taken_back_is_a_dead_letter(self, slack: SlackEmulator, make: Make) -> None:
-        """A person has to see it: the deletion, and the call that was to show it."""
+        """An operator has to see it: the deletion, and the follow-up that would have shown it."""
         feed = await make()
         await run(feed, done())
         slack.faults.add(says("cant_update_message", "chat.update"))
@@ -177,10 +177,10 @@ class TestDeletion:
         assert await feed.lane.dead() == ["cant_update_message"] * 2
 
     @pytest.mark.parametrize(("refusal", "times"), [("cant_update_message", 1), ("invalid_blocks", 2)])
-    async def test_a_name_that_stayed_because_of_a_refusal_goes_with_the_next_event(
+    async def test_a_name_that_a_refused_edit_left_is_removed_with_the_next_event(
         self, slack: SlackEmulator, make: Make, channel: str, refusal: str, times: int
     ) -> None:
-        """An edit that was refused is not noted as shown, so that a replay or a later event makes it again."""
+        """A refused edit is not stored as shown, so that a replay or a later event repeats it."""
         feed = await make()
         await run(feed, done())
         slack.faults.add(says(refusal, "chat.update", times))
@@ -192,7 +192,7 @@ class TestDeletion:
     async def test_an_orphan_that_appears_after_a_deletion_is_removed(
         self, slack: SlackEmulator, make: Make, channel: str
     ) -> None:
-        """The first message is given up, the interview deleted, then Slack carries the call out after all."""
+        """The call of the first message is abandoned, the interview is deleted, and then Slack applies the call."""
         feed = await make()
         slack.faults.add(faults.LATE)
         await feed.take(done())
@@ -282,7 +282,7 @@ class TestHolds:
     async def test_an_earlier_event_waits_while_the_first_message_is_unclear(
         self, slack: SlackEmulator, make: Make, channel: str
     ) -> None:
-        """Or there would be two of them."""
+        """Otherwise there would be two messages."""
         feed = await make()
         slack.faults.add(Fault(faults.FaultKind.DROP, "chat.postMessage"))
         await feed.take(payload("status-change", 1, START, status="on_hold"), done())

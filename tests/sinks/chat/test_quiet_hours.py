@@ -1,4 +1,4 @@
-"""Quiet hours by the clock of the place, through nights, weekends and changes of the clock."""
+"""Quiet hours by local time, over nights, weekends and changes of the clock."""
 
 from __future__ import annotations
 

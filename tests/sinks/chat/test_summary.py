@@ -1,4 +1,4 @@
-"""The figures of the weekly summary, and what it says."""
+"""The figures of the weekly summary, and its text."""
 
 from datetime import date
 

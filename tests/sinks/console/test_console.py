@@ -225,7 +225,7 @@ async def test_a_closed_output_breaks_the_sink_and_an_open_one_prints_everything
 
 
 class Stuck(io.StringIO):
-    """An output whose reader stopped reading until `go`."""
+    """An output whose reader does not read until `go`."""
 
     def __init__(self):
         super().__init__()

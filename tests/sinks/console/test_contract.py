@@ -1,4 +1,4 @@
-"""The console keeps what every sink promises."""
+"""The conformance suite of the contract for the console."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sinks.console import Console, ConsoleConfig
 
 
 class Terminal(io.StringIO):
-    """A terminal whose reader may go away and come back."""
+    """A terminal whose reader may be closed and opened again."""
 
     gone = False
 

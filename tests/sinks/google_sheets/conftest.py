@@ -23,13 +23,13 @@ TITLES = [column.title for column in DEFAULT_COLUMNS]
 
 
 class QuickSink(GoogleSheetsSink):
-    """Gives up on a silent Google before the test's patience ends."""
+    """A sink with short timeouts, so that a Google without an answer does not delay the test."""
 
     call_timeout = 1.5
 
 
 class SheetHarness:
-    """A google_sheets sink on an emulated spreadsheet, the newest state of each interview, and a little dispatcher."""
+    """A google_sheets sink on an emulated spreadsheet, with the newest state of each interview, and a dispatcher."""
 
     def __init__(self, google, key_file, tabs=(), sink=GoogleSheetsSink, timezone="Europe/Madrid", **settings):
         self.google = google
@@ -40,50 +40,49 @@ class SheetHarness:
         self.config = GoogleSheetsConfig(spreadsheet=self.id, **settings)
         self.sink_class = sink
         self.sink = sink("hiring", self.config)
-        self.truth: dict[str, Interview] = {}
+        self.interviews: dict[str, Interview] = {}
         self.outcomes = []
 
     async def restart(self):
-        """The same notes, a new process: nothing that was only in memory is left."""
+        """Starts a new process with the same notes and without the state in memory."""
         await self.sink.close()
         self.sink = self.sink_class("hiring", self.config)
 
     async def deliver(self, *interviews):
-        """One call; what is remembered and answered is committed."""
+        """Makes one call, and commits its notes and outcomes."""
         self.know(interviews)
         deliveries = [_delivery(each.id, each) for each in interviews]
         return await run_batch(self.sink, deliveries, self.context)
 
     async def show(self, *interviews):
-        """One call that must do everything."""
+        """Makes one call that must deliver everything."""
         result = await self.deliver(*interviews)
         assert result.outcomes == [Delivered()] * len(interviews)
         return result
 
-    async def settle(self, *interviews, rounds=60, calm=True):
-        """Calls until nothing is left, as the dispatcher does: all that is due at once, and every follow-up.
-
-        While people do not rest (`calm=False`) repairs may be left.
+    async def settle(self, *interviews, rounds=60, is_edited=False):
+        """Makes calls like the dispatcher until nothing is pending, with every follow-up. While users edit
+        (`is_edited`) repairs may be left.
         """
         self.know(interviews)
-        await self._until_nothing_is_due([each.id for each in interviews], rounds, calm=calm)
+        await self._until_nothing_is_due([each.id for each in interviews], rounds, is_edited=is_edited)
 
-    async def _until_nothing_is_due(self, due, rounds, *, calm):
+    async def _until_nothing_is_due(self, due, rounds, *, is_edited):
         for _ in range(rounds):
-            if not due or (not calm and {REPAIR, VERIFY}.issuperset(due)):
+            if not due or (is_edited and {REPAIR, VERIFY}.issuperset(due)):
                 return
             due = await self._round(due)
         raise AssertionError(f"still due after {rounds} calls: {due}")
 
     def know(self, interviews, *, unrouted=False):
-        """The store knows these, and the sink shows them."""
-        self.truth |= {each.id: each for each in interviews}
+        """Stores these interviews, which the sink shows."""
+        self.interviews |= {each.id: each for each in interviews}
         self.context.shown |= {each.id: Subscription(each, unrouted=unrouted) for each in interviews}
 
-    async def look_after(self):
-        """The regular verification with all that follows from it."""
+    async def verify_and_repair(self):
+        """Makes the regular verification and its follow-ups."""
         self.context.clock.advance(self.config.verify_interval)
-        await self._until_nothing_is_due([VERIFY], 60, calm=True)
+        await self._until_nothing_is_due([VERIFY], 60, is_edited=False)
 
     async def verify(self):
         """A report, as `connector verify` gets it."""
@@ -95,7 +94,7 @@ class SheetHarness:
 
     async def _round(self, due):
         unrouted = {key for key, each in self.context.shown.items() if each.unrouted}
-        deliveries = [_delivery(key, self.truth.get(key), unrouted=key in unrouted) for key in due]
+        deliveries = [_delivery(key, self.interviews.get(key), unrouted=key in unrouted) for key in due]
         try:
             result = await run_batch(self.sink, deliveries, self.context)
         except RateLimited as wait:
@@ -106,11 +105,11 @@ class SheetHarness:
         self.context.clock.advance(max((outcome.after or 1 for outcome in later), default=0))
         left = [key for key, outcome in zip(due, result.outcomes, strict=True) if isinstance(outcome, RetryLater)]
         soon = [key for key, delay in asked(result).items() if delay.total_seconds() < 60]
-        self.context.clock.advance(1 if set(soon) - set(self.truth) else 0)
+        self.context.clock.advance(1 if set(soon) - set(self.interviews) else 0)
         return list(dict.fromkeys([*left, *soon]))
 
     async def broken(self, *interviews):
-        """The error of a call that a person has to look at."""
+        """Returns the error of a call that needs an operator."""
         with pytest.raises(SinkBroken) as caught:
             await self.deliver(*interviews)
         return caught.value
@@ -183,7 +182,7 @@ def google(emulator):
 
 
 @pytest.fixture
-async def make_desk(google, key_file):
+async def make_decision_sheet(google, key_file):
     desks = []
 
     def make(tabs=(), **settings):
@@ -196,6 +195,6 @@ async def make_desk(google, key_file):
 
 
 @pytest.fixture
-def harness(make_desk):
+def harness(make_decision_sheet):
     """An empty spreadsheet without the tab."""
-    return make_desk()
+    return make_decision_sheet()

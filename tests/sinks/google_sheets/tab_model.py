@@ -1,4 +1,4 @@
-"""A tab in memory: the emulator's own cells without HTTP, so that rules can be tried thousands of times."""
+"""A tab in memory: the emulator's cells without HTTP, so that rules can be tested with thousands of examples."""
 
 from __future__ import annotations
 

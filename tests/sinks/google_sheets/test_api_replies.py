@@ -1,4 +1,4 @@
-"""A key column is read right whatever people typed into it, by the quick way and by the slow one."""
+"""A key column is read correctly with any content, by the fast decoder and by the slow one."""
 
 from __future__ import annotations
 

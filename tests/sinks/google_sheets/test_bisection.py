@@ -1,4 +1,4 @@
-"""How a row that Google does not take is found."""
+"""How the row that Google refuses is found."""
 
 from __future__ import annotations
 

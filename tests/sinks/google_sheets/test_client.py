@@ -25,7 +25,7 @@ def spreadsheet(google):
 
 @pytest.fixture
 def connect(google, key_file, spreadsheet):
-    """Makes clients, each with one second of patience."""
+    """Makes clients with a timeout of one second."""
     clients = []
 
     def make(account=None, api_url=google.url):

@@ -1,4 +1,4 @@
-"""Owned columns are held by their tag: moved, renamed and deleted by users, and never mistaken for theirs."""
+"""Owned columns are found by their tag when users move, rename or delete columns."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from connector.testing import interview_id
 from sinks.spreadsheet.columns import Column
 from tests.sinks.google_sheets.conftest import TAB, TITLES, person_of, scored
 
-PEOPLE = [person_of(number) for number in range(1, 5)]
+INTERVIEWS = [person_of(number) for number in range(1, 5)]
 
 
 @pytest.fixture
 async def busy(harness):
-    """Four interviews, and a column of people's own at either side of the scores and at the right."""
-    await harness.show(*PEOPLE)
+    """Four interviews, and columns of users on both sides of the scores and at the right."""
+    await harness.show(*INTERVIEWS)
     for at, title in ((5, "Before"), (7, "After"), (14, "Last")):
         harness.person.insert_columns(TAB, at)
         harness.person.write(TAB, [[title], *[[f"{title} {row}"] for row in range(1, 5)]], 0, at)
@@ -32,7 +32,7 @@ def scores(harness):
 
 
 async def test_people_s_columns_between_ours_are_never_written(busy):
-    await busy.show(*[scored(each, 4) for each in PEOPLE])
+    await busy.show(*[scored(each, 4) for each in INTERVIEWS])
     assert scores(busy) == [4] * 4
     assert untouched(busy, "Before", "After", "Last")
 
@@ -53,7 +53,7 @@ MOVES = {
 @pytest.mark.parametrize("name", MOVES)
 async def test_columns_that_move_between_read_and_write_take_no_value_of_ours_elsewhere(busy, name, moment):
     setattr(busy.google, moment, once(lambda: MOVES[name](busy.person)))
-    await busy.settle(*[scored(each, 4) for each in PEOPLE])
+    await busy.settle(*[scored(each, 4) for each in INTERVIEWS])
     assert scores(busy) == [4] * 4
     kept = {"Before", "After", "Last"} & set(busy.google.header(busy.id, TAB))
     assert len(kept) >= 2
@@ -61,34 +61,34 @@ async def test_columns_that_move_between_read_and_write_take_no_value_of_ours_el
 
 
 async def test_the_rightmost_owned_column_deleted_in_between_does_not_pass_its_values_on(harness):
-    await harness.show(*PEOPLE)
+    await harness.show(*INTERVIEWS)
     harness.person.insert_columns(TAB, 12)
     harness.person.write(TAB, [["Mine"], *[[f"Mine {row}"] for row in range(1, 5)]], 0, 12)
     harness.person.move_columns(TAB, harness.place("Score"), 12)
     harness.context.clock.advance(60)
     harness.google.before_write = once(lambda: harness.person.delete_columns(TAB, 11))
-    await harness.settle(*[scored(each, 4) for each in PEOPLE])
+    await harness.settle(*[scored(each, 4) for each in INTERVIEWS])
     assert harness.google.header(harness.id, TAB) == [*[title for title in TITLES if title != "Score"], "Mine"]
     assert untouched(harness, "Mine")
 
 
 async def test_a_renamed_column_is_still_ours(busy):
     busy.person.rename_header(TAB, "Score", "Punkte")
-    await busy.show(scored(PEOPLE[0], 4))
+    await busy.show(scored(INTERVIEWS[0], 4))
     assert busy.records()[interview_id(1)]["Punkte"] == 4
     assert "Score" not in busy.google.header(busy.id, TAB)
 
 
 async def test_a_deleted_column_stays_deleted_and_the_others_go_on(busy):
     busy.person.delete_columns(TAB, busy.place("Phone"))
-    await busy.show(scored(PEOPLE[0], 4), person_of(5))
+    await busy.show(scored(INTERVIEWS[0], 4), person_of(5))
     assert "Phone" not in busy.google.header(busy.id, TAB)
     assert busy.records()[interview_id(5)]["Candidate"] == "Wayne Knight 5"
 
 
 async def test_a_deleted_key_column_stops_the_sink_and_says_what_to_do(busy):
     busy.person.delete_columns(TAB, busy.place("Interview ID"))
-    error = await busy.broken(scored(PEOPLE[0], 4))
+    error = await busy.broken(scored(INTERVIEWS[0], 4))
     assert error.reason == 'the column "Interview ID" was deleted; without it no row can be found'
     assert "undo the deletion" in error.fix
 
@@ -96,7 +96,7 @@ async def test_a_deleted_key_column_stops_the_sink_and_says_what_to_do(busy):
 async def test_a_deleted_column_whose_title_people_write_again_is_ours_again(busy):
     at = busy.place("Phone")
     busy.person.delete_columns(TAB, at)
-    await busy.show(scored(PEOPLE[0], 4))
+    await busy.show(scored(INTERVIEWS[0], 4))
     busy.person.insert_columns(TAB, at)
     busy.person.edit(TAB, 0, at, "phone ")
     await busy.show(person_of(5, candidate_phone="+34 600"))
@@ -109,13 +109,13 @@ async def test_lost_tags_are_put_back_by_the_headers(busy):
         book = busy.google.book(busy.id)
         for tag in [tag for tag in book.tags.values() if tag.key == "hf.col"]:
             del book.tags[tag.id]
-    await busy.show(*[scored(each, 4) for each in PEOPLE])
+    await busy.show(*[scored(each, 4) for each in INTERVIEWS])
     assert scores(busy) == [4] * 4
     assert len(busy.google.column_tags(busy.id, TAB)) == len(TITLES)
 
 
-async def test_a_column_that_moves_while_it_gets_its_tag_is_found_again(make_desk):
-    harness = make_desk(tabs=[TAB])
+async def test_a_column_that_moves_while_it_gets_its_tag_is_found_again(make_decision_sheet):
+    harness = make_decision_sheet(tabs=[TAB])
     header = ["Mine", "Candidate", "Interview ID"]
     harness.person.write(TAB, [header, *[[f"mine {n}", "Old", interview_id(n)] for n in (1, 2)]])
     harness.google.before_write = once(lambda: harness.person.insert_columns(TAB, 0))
@@ -125,22 +125,22 @@ async def test_a_column_that_moves_while_it_gets_its_tag_is_found_again(make_des
     assert [row[0] for row in harness.rows()] == [None] * 3
 
 
-async def test_configured_columns_have_their_titles_and_order(make_desk):
+async def test_configured_columns_have_their_titles_and_order(make_decision_sheet):
     columns = [{"field": "interview_id", "title": "Id"}, {"field": "candidate_last_name"}, {"field": "score"}]
-    harness = make_desk(columns=columns)
+    harness = make_decision_sheet(columns=columns)
     await harness.show(person_of(1, candidate_last_name="Knight", score=4))
     assert harness.rows() == [["Id", "Last name", "Score"], [interview_id(1), "Knight", 4]]
 
 
-async def test_the_key_alone_makes_a_table(make_desk):
-    harness = make_desk(columns=[{"field": "interview_id"}])
+async def test_the_key_alone_makes_a_table(make_decision_sheet):
+    harness = make_decision_sheet(columns=[{"field": "interview_id"}])
     await harness.show(person_of(1))
     await harness.show(person_of(2))
     assert harness.rows() == [["Interview ID"], [interview_id(1)], [interview_id(2)]]
 
 
-async def test_a_column_added_to_the_configuration_is_added_at_the_right(make_desk):
-    harness = make_desk(columns=[{"field": "candidate_name"}])
+async def test_a_column_added_to_the_configuration_is_added_at_the_right(make_decision_sheet):
+    harness = make_decision_sheet(columns=[{"field": "candidate_name"}])
     await harness.show(person_of(1))
     harness.person.insert_columns(TAB, 2)
     harness.person.write(TAB, [["Mine"], ["my note"]], 0, 2)
@@ -151,10 +151,10 @@ async def test_a_column_added_to_the_configuration_is_added_at_the_right(make_de
     assert harness.rows()[1] == ["Wayne Knight 1", interview_id(1), "my note", 4]
 
 
-async def test_two_tabs_of_one_spreadsheet_keep_apart(make_desk):
-    one = make_desk()
+async def test_two_tabs_of_one_spreadsheet_keep_apart(make_decision_sheet):
+    one = make_decision_sheet()
     await one.show(person_of(1))
-    two = make_desk(worksheet="Second")
+    two = make_decision_sheet(worksheet="Second")
     two.id = one.id
     two.config = two.config.model_copy(update={"spreadsheet": one.id})
     await two.restart()
@@ -165,10 +165,10 @@ async def test_two_tabs_of_one_spreadsheet_keep_apart(make_desk):
     assert one.records("Second")[interview_id(1)]["Score"] is None
 
 
-async def test_of_two_processes_that_read_the_same_only_one_lands_and_the_other_looks_again(make_desk):
-    one = make_desk()
+async def test_of_two_processes_that_read_the_same_only_one_lands_and_the_other_looks_again(make_decision_sheet):
+    one = make_decision_sheet()
     await one.show(person_of(1))
-    two = make_desk()
+    two = make_decision_sheet()
     two.id, two.config, two.context.notes = one.id, one.config, dict(one.context.notes)
     await two.restart()
     await two.show(scored(person_of(1), 4))  # and now its reply serves as the read of what comes within 5 seconds

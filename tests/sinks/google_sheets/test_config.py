@@ -1,4 +1,4 @@
-"""What a person may write into the settings, and what they are told about the rest."""
+"""The settings, and the errors of wrong ones."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ def test_anything_else_is_refused_with_an_example(text):
     ],
 )
 def test_a_publish_to_web_link_is_refused_with_what_to_paste_instead(text):
-    told = message(spreadsheet=text)
-    assert told.startswith("this is a publish-to-web link")
-    assert "paste the address from the browser (https://docs.google.com/spreadsheets/d/…/edit)" in told
+    error = message(spreadsheet=text)
+    assert error.startswith("this is a publish-to-web link")
+    assert "paste the address from the browser (https://docs.google.com/spreadsheets/d/…/edit)" in error
 
 
 def test_a_tab_per_position_is_asked_for_by_its_title():

@@ -1,4 +1,4 @@
-"""The Google sheet keeps what every sink promises."""
+"""The conformance suite of the contract for the Google sheet."""
 
 from __future__ import annotations
 

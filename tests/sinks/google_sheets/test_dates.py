@@ -1,4 +1,4 @@
-"""Dates show as dates, also in rows that another tool made; a format that people chose stays."""
+"""Dates are shown as dates, also in rows that another program made. A format that users chose stays."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def finished():
 
 
 @pytest.fixture
-def earlier(make_desk):
-    harness = make_desk(tabs=[TAB])
+def earlier(make_decision_sheet):
+    harness = make_decision_sheet(tabs=[TAB])
     harness.person.write(TAB, EARLIER)
     return harness
 
@@ -45,7 +45,7 @@ def number_format(harness, title, row=1):
 
 
 def set_format(harness, title, wanted, row=1):
-    """What a person does with Format, Number."""
+    """Sets a format as a user does with Format, Number."""
     tab, place = harness.google.tab(harness.id, TAB), harness.place(title)
     rest = {} if wanted is None else {"userEnteredFormat": {"numberFormat": wanted}}
     tab.put(row, place, [cell(value_of(tab.at(row, place)), rest)])
@@ -99,7 +99,7 @@ async def test_verify_finds_a_date_that_shows_as_a_bare_number_and_has_it_mended
     report = await harness.verify()
     assert not report.in_sync
     assert report.differences == [Difference("different", ANA, "Interviews, row 2: Invited")]
-    await harness.look_after()
+    await harness.verify_and_repair()
     assert number_format(harness, "Invited") == DATE_FORMAT
     assert (await harness.verify()).in_sync
 
@@ -126,8 +126,8 @@ async def test_a_date_column_that_is_added_later_shows_dates_in_rows_that_are_th
     assert number_format(harness, "Shortlisted") == DATE_FORMAT
 
 
-async def test_many_rows_of_an_earlier_tool_cost_one_more_read(make_desk):
-    harness = make_desk(tabs=[TAB])
+async def test_many_rows_of_an_earlier_tool_cost_one_more_read(make_decision_sheet):
+    harness = make_decision_sheet(tabs=[TAB])
     people = [person_of(number) for number in range(1, 201)]
     harness.google.fill(harness.id, TAB, [EARLIER[0], *[["", "", "", "", "", "", "", each.id] for each in people]])
     await harness.show(person_of(201))

@@ -17,7 +17,7 @@ from tests.sinks.google_sheets.conftest import TAB, TITLES, person_of, scored
 TITLE = "Decision"
 
 
-class Desk:
+class DecisionSheet:
     """A sheet with three interviews and a decision column whose baseline was read."""
 
     def __init__(self, harness):
@@ -41,7 +41,7 @@ class Desk:
 
     async def show_stored(self, id_):
         """Makes the call that shows a stored result."""
-        interview = self.harness.truth[id_]
+        interview = self.harness.interviews[id_]
         follow_up = FollowUp(DECIDED, interview=id_, subject="1-done")
         call = Delivery(id="shown", key=id_, event=None, interview=interview, follow_up=follow_up)
         result = await run_batch(self.harness.sink, [call], self.harness.context)
@@ -59,25 +59,25 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(make_desk):
-    one = Desk(make_desk(decision_column=TITLE))
+async def sheet(make_decision_sheet):
+    one = DecisionSheet(make_decision_sheet(decision_column=TITLE))
     await one.harness.settle(*one.interviews)
     assert await one.read() == []
     assert await one.read() == []
     return one
 
 
-async def test_the_column_has_a_drop_down_and_stays_outside_of_the_columns_of_the_sink(desk):
-    assert desk.google.header(desk.harness.id, TAB) == [*TITLES, TITLE]
-    [rule] = desk.google.objects(desk.harness.id, TAB, "dataValidations")
+async def test_the_column_has_a_drop_down_and_stays_outside_of_the_columns_of_the_sink(sheet):
+    assert sheet.google.header(sheet.harness.id, TAB) == [*TITLES, TITLE]
+    [rule] = sheet.google.objects(sheet.harness.id, TAB, "dataValidations")
     assert [each["userEnteredValue"] for each in rule["rule"]["condition"]["values"]] == ["Advance", "Hold", "Reject"]
     assert "endRowIndex" not in rule["range"]
-    desk.choose(desk.ids[0], "Advance")
-    assert (await desk.harness.verify()).in_sync
+    sheet.choose(sheet.ids[0], "Advance")
+    assert (await sheet.harness.verify()).in_sync
 
 
-async def test_a_tab_with_a_format_and_a_summary_gets_the_column_too(make_desk):
-    one = Desk(make_desk(decision_column=TITLE, style=True))
+async def test_a_tab_with_a_format_and_a_summary_gets_the_column_too(make_decision_sheet):
+    one = DecisionSheet(make_decision_sheet(decision_column=TITLE, style=True))
     await one.harness.settle(*one.interviews)
     await one.read()
     assert one.google.header(one.harness.id, TAB) == [*TITLES, TITLE]
@@ -86,78 +86,78 @@ async def test_a_tab_with_a_format_and_a_summary_gets_the_column_too(make_desk):
     assert (await one.harness.verify()).in_sync
 
 
-async def test_a_choice_decides_once(desk):
-    desk.choose(desk.ids[1], "Reject")
-    assert [await desk.read(), await desk.read(), await desk.read()] == [
+async def test_a_choice_decides_once(sheet):
+    sheet.choose(sheet.ids[1], "Reject")
+    assert [await sheet.read(), await sheet.read(), await sheet.read()] == [
         [],
-        [(desk.ids[1], Decision.DISCARD, False)],
+        [(sheet.ids[1], Decision.DISCARD, False)],
         [],
     ]
 
 
-async def test_a_choice_survives_a_restart_and_decides_once(desk):
-    desk.choose(desk.ids[1], "Reject")
+async def test_a_choice_survives_a_restart_and_decides_once(sheet):
+    sheet.choose(sheet.ids[1], "Reject")
     found = []
     for _ in range(3):
-        await desk.harness.restart()
-        found += await desk.read()
-    assert found == [(desk.ids[1], Decision.DISCARD, False)]
+        await sheet.harness.restart()
+        found += await sheet.read()
+    assert found == [(sheet.ids[1], Decision.DISCARD, False)]
 
 
-async def test_sorted_moved_and_inserted_lines_decide_nothing_else(desk):
-    desk.choose(desk.ids[1], "Advance")
-    await desk.read()
-    desk.person.sort(TAB, 0, descending=True)
-    desk.person.insert_columns(TAB, 0, 2)
-    desk.person.move_columns(TAB, desk.harness.place(TITLE), 1)
-    desk.person.insert_rows(TAB, 1, 2)
-    assert await desk.read() == [(desk.ids[1], Decision.SHORTLIST, False)]
-    assert await desk.read() == []
+async def test_sorted_moved_and_inserted_lines_decide_nothing_else(sheet):
+    sheet.choose(sheet.ids[1], "Advance")
+    await sheet.read()
+    sheet.person.sort(TAB, 0, descending=True)
+    sheet.person.insert_columns(TAB, 0, 2)
+    sheet.person.move_columns(TAB, sheet.harness.place(TITLE), 1)
+    sheet.person.insert_rows(TAB, 1, 2)
+    assert await sheet.read() == [(sheet.ids[1], Decision.SHORTLIST, False)]
+    assert await sheet.read() == []
 
 
-async def test_a_copy_of_a_row_decides_nothing(desk):
-    desk.choose(desk.ids[0], "Advance")
-    await desk.read()
-    await desk.read()
-    desk.person.copy_row(TAB, desk.row(desk.ids[0]), 4)
-    desk.person.edit(TAB, 4, desk.harness.place(TITLE), "Reject")
-    assert [await desk.read(), await desk.read()] == [[], []]
+async def test_a_copy_of_a_row_decides_nothing(sheet):
+    sheet.choose(sheet.ids[0], "Advance")
+    await sheet.read()
+    await sheet.read()
+    sheet.person.copy_row(TAB, sheet.row(sheet.ids[0]), 4)
+    sheet.person.edit(TAB, 4, sheet.harness.place(TITLE), "Reject")
+    assert [await sheet.read(), await sheet.read()] == [[], []]
 
 
-async def test_a_paste_over_many_rows_is_held(desk):
+async def test_a_paste_over_many_rows_is_held(sheet):
     more = [person_of(number) for number in range(3, 9)]
-    await desk.harness.settle(*more)
-    await desk.read()
-    for each in [*desk.interviews, *more]:
-        desk.choose(each.id, "Reject")
-    assert await desk.read() == []
-    assert {held for _, _, held in await desk.read()} == {True}
-    assert "9 rows of hiring changed at once" in desk.result.decisions[0].hold
+    await sheet.harness.settle(*more)
+    await sheet.read()
+    for each in [*sheet.interviews, *more]:
+        sheet.choose(each.id, "Reject")
+    assert await sheet.read() == []
+    assert {held for _, _, held in await sheet.read()} == {True}
+    assert "9 rows of hiring changed at once" in sheet.result.decisions[0].hold
 
 
-async def test_the_read_after_a_refill_decides_nothing(desk):
-    desk.choose(desk.ids[0], "Reject")
-    await desk.read()
-    desk.harness.context.notes[RESUME] = {"mode": "refill"}
-    await desk.harness.settle(scored(desk.interviews[0], 3))
-    assert [await desk.read(), await desk.read()] == [[], []]
+async def test_the_read_after_a_refill_decides_nothing(sheet):
+    sheet.choose(sheet.ids[0], "Reject")
+    await sheet.read()
+    sheet.harness.context.notes[RESUME] = {"mode": "refill"}
+    await sheet.harness.settle(scored(sheet.interviews[0], 3))
+    assert [await sheet.read(), await sheet.read()] == [[], []]
 
 
-async def test_without_the_setting_nothing_is_read_and_the_next_read_is_a_baseline(desk, make_desk):
-    sink = desk.harness.sink_class("hiring", desk.harness.config.model_copy(update={"decision_column": ""}))
-    desk.harness.sink, on = sink, desk.harness.sink
+async def test_without_the_setting_nothing_is_read_and_the_next_read_is_a_baseline(sheet, make_decision_sheet):
+    sink = sheet.harness.sink_class("hiring", sheet.harness.config.model_copy(update={"decision_column": ""}))
+    sheet.harness.sink, on = sink, sheet.harness.sink
     assert (sink.schedules, sink.scheduled(0, 1)) == (False, ())
-    await desk.harness.settle(scored(desk.interviews[0], 3))
-    desk.choose(desk.ids[0], "Reject")
+    await sheet.harness.settle(scored(sheet.interviews[0], 3))
+    sheet.choose(sheet.ids[0], "Reject")
     await sink.close()
-    desk.harness.sink = on
+    sheet.harness.sink = on
     assert isinstance(on, Schedules)
     assert (on.schedules, on.scheduled(0, 1)) == (True, (READ_DECISIONS,))
-    assert [await desk.read(), await desk.read()] == [[], []]
+    assert [await sheet.read(), await sheet.read()] == [[], []]
 
 
-async def test_an_existing_column_with_the_title_is_used_and_its_values_are_a_baseline(make_desk):
-    one = Desk(make_desk(decision_column=TITLE, tabs=[TAB]))
+async def test_an_existing_column_with_the_title_is_used_and_its_values_are_a_baseline(make_decision_sheet):
+    one = DecisionSheet(make_decision_sheet(decision_column=TITLE, tabs=[TAB]))
     one.person.write(TAB, [["Notes", TITLE]])
     await one.harness.settle(*one.interviews)
     one.choose(one.ids[0], "Reject")
@@ -166,25 +166,25 @@ async def test_an_existing_column_with_the_title_is_used_and_its_values_are_a_ba
     assert [await one.read(), await one.read()] == [[], [(one.ids[0], Decision.SHORTLIST, False)]]
 
 
-async def test_a_deleted_column_stays_deleted_until_its_title_is_entered(desk):
-    desk.person.delete_columns(TAB, desk.harness.place(TITLE))
-    await desk.read()
-    await desk.read()
-    assert TITLE not in desk.google.header(desk.harness.id, TAB)
-    desk.person.insert_columns(TAB, 0)
-    desk.person.edit(TAB, 0, 0, TITLE)
-    await desk.read()
-    assert [await desk.read(), len(desk.google.objects(desk.harness.id, TAB, "dataValidations"))] == [[], 2]
+async def test_a_deleted_column_stays_deleted_until_its_title_is_entered(sheet):
+    sheet.person.delete_columns(TAB, sheet.harness.place(TITLE))
+    await sheet.read()
+    await sheet.read()
+    assert TITLE not in sheet.google.header(sheet.harness.id, TAB)
+    sheet.person.insert_columns(TAB, 0)
+    sheet.person.edit(TAB, 0, 0, TITLE)
+    await sheet.read()
+    assert [await sheet.read(), len(sheet.google.objects(sheet.harness.id, TAB, "dataValidations"))] == [[], 2]
 
 
-async def test_a_read_costs_one_call(desk):
-    desk.google.forget_calls()
-    await desk.read()
-    assert desk.harness.counts() == {"read": 1}
+async def test_a_read_costs_one_call(sheet):
+    sheet.google.forget_calls()
+    await sheet.read()
+    assert sheet.harness.counts() == {"read": 1}
 
 
-async def test_a_tab_whose_columns_are_deleted_before_the_column_is_made_gets_none(make_desk):
-    one = Desk(make_desk(decision_column=TITLE))
+async def test_a_tab_whose_columns_are_deleted_before_the_column_is_made_gets_none(make_decision_sheet):
+    one = DecisionSheet(make_decision_sheet(decision_column=TITLE))
     await one.harness.settle(*one.interviews)
 
     def delete_columns():
@@ -196,8 +196,8 @@ async def test_a_tab_whose_columns_are_deleted_before_the_column_is_made_gets_no
     assert one.google.header(one.harness.id, TAB) == []
 
 
-async def test_a_column_whose_reply_was_lost_is_made_once(make_desk):
-    one = Desk(make_desk(decision_column=TITLE))
+async def test_a_column_whose_reply_was_lost_is_made_once(make_decision_sheet):
+    one = DecisionSheet(make_decision_sheet(decision_column=TITLE))
     await one.harness.settle(*one.interviews)
     one.google.faults.choose(lambda kind: APPLY_503 if kind == "write" else None)
     await one.read()
@@ -225,61 +225,61 @@ async def test_a_column_whose_reply_was_lost_is_made_once(make_desk):
         ({"state": "dropped"}, "Not done: an operator dropped it"),
     ],
 )
-async def test_a_note_on_the_cell_says_what_was_done(desk, values, text):
-    assert await desk.show(desk.ids[1], **values) == Delivered()
-    assert desk.note(desk.ids[1]).startswith(text)
-    assert [desk.note(desk.ids[0]), desk.note(desk.ids[2])] == [None, None]
-    assert decided_key("1-done", desk.ids[1]) not in desk.harness.context.notes
+async def test_a_note_on_the_cell_says_what_was_done(sheet, values, text):
+    assert await sheet.show(sheet.ids[1], **values) == Delivered()
+    assert sheet.note(sheet.ids[1]).startswith(text)
+    assert [sheet.note(sheet.ids[0]), sheet.note(sheet.ids[2])] == [None, None]
+    assert decided_key("1-done", sheet.ids[1]) not in sheet.harness.context.notes
 
 
-async def test_a_note_that_could_not_be_written_is_written_by_the_next_call(desk):
-    desk.google.faults.choose(lambda kind: HTML_503 if kind == "write" else None)
-    assert isinstance(await desk.show(desk.ids[0]), RetryLater)
-    assert desk.note(desk.ids[0]) is None
-    desk.google.faults.clear()
-    assert isinstance(await desk.show_stored(desk.ids[0]), Delivered)
-    assert desk.note(desk.ids[0]).startswith("Shortlisted in Hireflix")
+async def test_a_note_that_could_not_be_written_is_written_by_the_next_call(sheet):
+    sheet.google.faults.choose(lambda kind: HTML_503 if kind == "write" else None)
+    assert isinstance(await sheet.show(sheet.ids[0]), RetryLater)
+    assert sheet.note(sheet.ids[0]) is None
+    sheet.google.faults.clear()
+    assert isinstance(await sheet.show_stored(sheet.ids[0]), Delivered)
+    assert sheet.note(sheet.ids[0]).startswith("Shortlisted in Hireflix")
 
 
-async def test_a_note_is_never_left_at_another_interview(desk):
+async def test_a_note_is_never_left_at_another_interview(sheet):
     """Users sort between the read and the write."""
     orders = [True, False]
-    desk.google.before_write = lambda: orders and desk.person.sort(TAB, 0, descending=orders.pop())
-    desk.person.sort(TAB, 0)
-    assert await desk.show(desk.ids[0]) == Delivered()
-    assert [bool(desk.note(id_)) for id_ in desk.ids] == [True, False, False]
+    sheet.google.before_write = lambda: orders and sheet.person.sort(TAB, 0, descending=orders.pop())
+    sheet.person.sort(TAB, 0)
+    assert await sheet.show(sheet.ids[0]) == Delivered()
+    assert [bool(sheet.note(id_)) for id_ in sheet.ids] == [True, False, False]
 
 
-async def test_a_column_that_is_deleted_before_a_note_is_written_leaves_the_next_column_to_its_users(desk):
-    place = desk.harness.place(TITLE)
-    desk.person.insert_columns(TAB, place + 1, 2)
-    desk.person.edit(TAB, 0, place + 1, "Opinion")
-    desk.person.edit(TAB, desk.row(desk.ids[1]), place + 1, "Reject")
+async def test_a_column_that_is_deleted_before_a_note_is_written_leaves_the_next_column_to_its_users(sheet):
+    place = sheet.harness.place(TITLE)
+    sheet.person.insert_columns(TAB, place + 1, 2)
+    sheet.person.edit(TAB, 0, place + 1, "Opinion")
+    sheet.person.edit(TAB, sheet.row(sheet.ids[1]), place + 1, "Reject")
     deletions = [place]
-    desk.google.before_write = lambda: deletions and desk.person.delete_columns(TAB, deletions.pop())
-    assert isinstance(await desk.show(desk.ids[0]), RetryLater)
-    assert desk.google.cell(desk.harness.id, TAB, desk.row(desk.ids[0]), place).get("note") is None
-    assert [await desk.read() for _ in range(3)] == [[]] * 3
-    desk.person.edit(TAB, desk.row(desk.ids[2]), place, "Reject")
-    assert [await desk.read() for _ in range(3)] == [[]] * 3
+    sheet.google.before_write = lambda: deletions and sheet.person.delete_columns(TAB, deletions.pop())
+    assert isinstance(await sheet.show(sheet.ids[0]), RetryLater)
+    assert sheet.google.cell(sheet.harness.id, TAB, sheet.row(sheet.ids[0]), place).get("note") is None
+    assert [await sheet.read() for _ in range(3)] == [[]] * 3
+    sheet.person.edit(TAB, sheet.row(sheet.ids[2]), place, "Reject")
+    assert [await sheet.read() for _ in range(3)] == [[]] * 3
 
 
-async def test_a_result_for_a_row_that_is_gone_is_superseded(desk):
-    desk.person.delete_rows(TAB, desk.row(desk.ids[1]))
-    assert await desk.show(desk.ids[1]) == Superseded("no row has a decision cell")
+async def test_a_result_for_a_row_that_is_gone_is_superseded(sheet):
+    sheet.person.delete_rows(TAB, sheet.row(sheet.ids[1]))
+    assert await sheet.show(sheet.ids[1]) == Superseded("no row has a decision cell")
 
 
-async def test_a_failed_read_is_tried_again(desk):
-    desk.google.faults.choose(lambda kind: APPLY_503 if kind == "read" else None)
-    await desk.read()
-    assert isinstance(desk.result.outcomes[0], RetryLater)
+async def test_a_failed_read_is_tried_again(sheet):
+    sheet.google.faults.choose(lambda kind: APPLY_503 if kind == "read" else None)
+    await sheet.read()
+    assert isinstance(sheet.result.outcomes[0], RetryLater)
 
 
-async def test_an_erased_interview_is_forgotten(desk):
-    desk.choose(desk.ids[0], "Advance")
-    await desk.read()
-    erase = FollowUp(ERASE, interview=desk.ids[0])
-    interview = desk.harness.truth[desk.ids[0]]
-    call = Delivery(id="erase", key=desk.ids[0], event=None, interview=interview, follow_up=erase)
-    await desk.read(call)
-    assert desk.ids[0] not in str(desk.harness.context.notes["decisions"])
+async def test_an_erased_interview_is_forgotten(sheet):
+    sheet.choose(sheet.ids[0], "Advance")
+    await sheet.read()
+    erase = FollowUp(ERASE, interview=sheet.ids[0])
+    interview = sheet.harness.interviews[sheet.ids[0]]
+    call = Delivery(id="erase", key=sheet.ids[0], event=None, interview=interview, follow_up=erase)
+    await sheet.read(call)
+    assert sheet.ids[0] not in str(sheet.harness.context.notes["decisions"])

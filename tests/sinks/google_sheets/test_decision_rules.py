@@ -1,4 +1,6 @@
-"""When a value in the decision column decides: after a change that stood still, by interview and never by row."""
+"""When a value in the decision column is a decision: after it changed and stayed unchanged, by interview and not by
+row.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person is told when only a person can help, and what the sink does about the rest."""
+"""The errors that an operator must solve, with their fixes, and the failures that the sink repeats."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ async def test_a_token_that_is_never_taken_is_for_a_person(harness):
         ("<html>blocked by a proxy", "<html>blocked by a proxy"),
     ],
 )
-async def test_the_words_of_a_refusal_are_recorded(harness, body, words):
+async def test_the_text_of_a_refusal_is_recorded(harness, body, words):
     harness.google.faults.add(Fault(FaultKind.STATUS, "read", 2, 403, body))
     await harness.broken(person_of(1))
     assert harness.context.replies == [(403, words)]
@@ -211,8 +211,8 @@ async def test_what_was_written_before_the_break_is_reported_as_delivered(harnes
     assert set(rest) == {RetryLater("the spreadsheet is not shared with the service account", counts=False)}
 
 
-class Picky(GoogleEmulator):
-    """Takes no batch that holds the word, for a reason that nobody foresaw."""
+class RefusingGoogle(GoogleEmulator):
+    """Refuses each batch with a word, for an unknown reason."""
 
     def __init__(self):
         super().__init__()
@@ -226,7 +226,7 @@ class Picky(GoogleEmulator):
 
 @pytest.fixture
 async def picky(tmp_path):
-    with Picky() as google:
+    with RefusingGoogle() as google:
         harness = SheetHarness(google, google.service_account_file(tmp_path / "key.json"))
         yield harness
         await harness.sink.close()
@@ -288,7 +288,7 @@ def test_every_answer_has_a_meaning(status, message, trouble):
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"error": "x"}', b'{"error": {"details": 1}}'])
-def test_an_answer_that_is_no_json_of_google_is_judged_by_its_status(body):
+def test_an_answer_without_json_is_classified_by_its_status(body):
     assert answer_failure(503, body, email=EMAIL).meaning is FailureMeaning.UNCLEAR
     assert answer_failure(403, body, email=EMAIL).meaning is FailureMeaning.BROKEN
 
@@ -302,13 +302,13 @@ async def test_check_says_who_can_open_what(harness):
     assert harness.google.tags(harness.id) == []
 
 
-async def test_check_says_that_the_tab_exists(make_desk):
-    [finding] = await make_desk(tabs=["interviews"]).sink.check_connection()
+async def test_check_says_that_the_tab_exists(make_decision_sheet):
+    [finding] = await make_decision_sheet(tabs=["interviews"]).sink.check_connection()
     assert finding.message.endswith('the tab "Interviews" exists')
 
 
-async def test_check_says_that_each_position_gets_a_tab(make_desk):
-    [finding] = await make_desk(worksheet="Hiring {position}").sink.check_connection()
+async def test_check_says_that_each_position_gets_a_tab(make_decision_sheet):
+    [finding] = await make_decision_sheet(worksheet="Hiring {position}").sink.check_connection()
     promise = 'each position gets a tab of its own, titled "Hiring {position}", when its first row is written'
     assert finding.message.endswith(promise)
 

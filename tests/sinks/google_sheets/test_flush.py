@@ -1,4 +1,4 @@
-"""The usual way of an interview into the sheet, over real HTTP."""
+"""The usual flush, over real HTTP."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ async def test_a_score_writes_only_the_cells_that_changed(harness):
     assert (row["Candidate"], row["Score"]) == ("Wayne K. (corrected)", 4.5)
 
 
-async def test_times_are_serial_numbers_in_the_time_zone_of_the_spreadsheet(make_desk):
-    harness = make_desk(timezone="America/New_York")
+async def test_times_are_serial_numbers_in_the_time_zone_of_the_spreadsheet(make_decision_sheet):
+    harness = make_decision_sheet(timezone="America/New_York")
     at = int(datetime(2025, 7, 1, 16, 30, tzinfo=ZoneInfo("UTC")).timestamp() * 1000)
     await harness.show(person_of(1, created_at=at))
     serial = harness.records()[interview_id(1)]["Invited"]

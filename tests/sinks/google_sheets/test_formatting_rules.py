@@ -1,4 +1,4 @@
-"""The looks and the Summary as plain requests, on spreadsheets of every shape."""
+"""The requests of the formatting and of the Summary, on spreadsheets of any shape."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ titles = st.one_of(st.sampled_from(HOSTILE), st.text("ab'!\"$;&=(", min_size=1, 
 
 
 class SheetHarness:
-    """A spreadsheet in memory with tabs of ours that are still bare."""
+    """A spreadsheet in memory with unformatted tabs of the sink."""
 
     def __init__(self, places, *names):
         """`places`: where each field has its column, in every tab."""
@@ -73,7 +73,7 @@ class SheetHarness:
         self.book = draft
 
     def numbers(self):
-        """Ids of everything that has one, tags apart."""
+        """The ids of all objects, without tags."""
         objects = [(tab.id, tab.objects) for tab in self.book.tabs]
         names = {"filterViews": "filterViewId", "protectedRanges": "protectedRangeId", "charts": "chartId"}
         inner = [each[name] for _, held in objects for kind, name in names.items() for each in held.get(kind, [])]
@@ -98,7 +98,7 @@ def formulas(harness, title):
 
 @settings(max_examples=60, deadline=None)
 @given(layouts, st.lists(titles, min_size=1, max_size=5, unique_by=str.casefold), st.booleans())
-def test_any_tabs_are_dressed_at_once_and_no_id_is_used_twice(places, names, per_position):
+def test_all_new_tabs_are_formatted_in_one_write_with_unique_ids(places, names, per_position):
     """Each body is what Google's discovery document allows, and every range lies in its tab."""
     harness = SheetHarness(places, *names)
     harness.format_new_tabs(*range(1, len(names) + 1), per_position=per_position)
@@ -141,7 +141,7 @@ def test_ids_in_use_are_gone_around():
 @settings(max_examples=60, deadline=None)
 @given(layouts, st.lists(titles, min_size=1, max_size=3, unique_by=str.casefold), st.booleans())
 def test_no_formula_holds_a_text_that_is_not_ours(places, names, per_position):
-    """Without its references to cells a formula is the same whatever tabs are called."""
+    """Without its references to cells a formula is the same for any titles of tabs."""
     harness, plain = (
         SheetHarness(places, *names),
         SheetHarness(places, *(f"Plain {place}" for place in range(len(names)))),
@@ -225,7 +225,7 @@ def _other(title):
 
 
 def test_every_position_with_a_tab_of_its_own_is_a_row_of_one_summary():
-    """Its name is a text; the first two came together, the third later."""
+    """The name is a text. The first two positions are new together, the third one later."""
     harness = SheetHarness(USUAL, "=1+1", "Sales")
     harness.format_new_tabs(1, 2, per_position=True)
     harness.add(3, "Legal")

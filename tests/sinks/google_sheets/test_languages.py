@@ -1,4 +1,4 @@
-"""A sheet in another language: its words, and a sheet that was made in a language before."""
+"""A sheet in another language, also after a change of the setting."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from connector.testing import interview_id
 from sinks.google_sheets.config import GoogleSheetsConfig
 from tests.sinks.google_sheets.conftest import TAB, TITLES, discarded, person_of, scored
 
-PEOPLE = [person_of(number) for number in (1, 2)]
+INTERVIEWS = [person_of(number) for number in (1, 2)]
 WAITING = [{"field": "candidate_name"}, {"field": "stage"}, {"field": "waiting_days"}]
 
 
@@ -19,9 +19,9 @@ async def in_spanish(harness):
     harness.context.clock.advance(60)
 
 
-async def test_a_new_sheet_has_the_words_of_its_language(make_desk):
-    harness = make_desk(language="es")
-    await harness.show(*PEOPLE)
+async def test_a_new_sheet_has_the_words_of_its_language(make_decision_sheet):
+    harness = make_decision_sheet(language="es")
+    await harness.show(*INTERVIEWS)
     header, first, _ = harness.rows()
     assert header[:5] == ["Candidato", "Correo", "Teléfono", "Puesto", "Etapa"]
     assert first[4] == "Por evaluar"
@@ -30,13 +30,13 @@ async def test_a_new_sheet_has_the_words_of_its_language(make_desk):
 
 async def test_a_change_of_the_language_renames_the_headers_and_keeps_what_users_made(harness):
     """Columns and titles of users stay, and so does every row."""
-    await harness.show(*PEOPLE)
+    await harness.show(*INTERVIEWS)
     harness.person.insert_columns(TAB, 5)
     harness.person.write(TAB, [["Stage notes"], ["a"], ["b"]], 0, 5)
     harness.person.rename_header(TAB, "Phone", "Call me")
     await in_spanish(harness)
-    await harness.settle(scored(PEOPLE[0], 4))
-    await harness.look_after()
+    await harness.settle(scored(INTERVIEWS[0], 4))
+    await harness.verify_and_repair()
     header, *rows = harness.rows()
     assert header[:7] == ["Candidato", "Correo", "Call me", "Puesto", "Etapa", "Stage notes", "Puntuación"]
     assert [(row[0], row[4], row[5]) for row in rows] == [
@@ -46,33 +46,33 @@ async def test_a_change_of_the_language_renames_the_headers_and_keeps_what_users
     assert (await harness.verify()).in_sync
 
 
-async def test_a_sheet_of_users_is_recognised_by_headers_in_another_language(make_desk):
-    """As after a copy of a sheet, which has no tags."""
-    harness = make_desk(tabs=[TAB], language="es")
+async def test_a_sheet_of_users_is_recognised_by_headers_in_another_language(make_decision_sheet):
+    """For example in a copy of a sheet, which has no tags."""
+    harness = make_decision_sheet(tabs=[TAB], language="es")
     harness.person.write(TAB, [TITLES], 0, 0)
-    await harness.settle(*PEOPLE)
+    await harness.settle(*INTERVIEWS)
     header = harness.google.header(harness.id, TAB)
     assert len(header) == len(TITLES)
     assert header[-1] == "ID de entrevista"
 
 
-async def test_the_days_of_waiting_are_a_formula_that_ends_with_the_decision(make_desk):
+async def test_the_days_of_waiting_are_a_formula_that_ends_with_the_decision(make_decision_sheet):
     """The sheet computes it, so that it is right on every day and no verification sees a difference."""
-    harness = make_desk(columns=WAITING)
-    await harness.show(*PEOPLE)
+    harness = make_decision_sheet(columns=WAITING)
+    await harness.show(*INTERVIEWS)
     assert harness.column("Waiting (days)") == ["=N(TODAY())-45910"] * 2
     harness.context.clock.advance(3 * 86_400)
     assert (await harness.verify()).in_sync
-    await harness.settle(discarded(PEOPLE[0]))
+    await harness.settle(discarded(INTERVIEWS[0]))
     assert harness.column("Waiting (days)") == [None, "=N(TODAY())-45910"]
     assert harness.records()[interview_id(1)]["Stage"] == "Discarded"
     report = await harness.verify()
-    assert (report.in_sync, Stage.DISCARDED in {each.stage for each in harness.truth.values()}) == (True, True)
+    assert (report.in_sync, Stage.DISCARDED in {each.stage for each in harness.interviews.values()}) == (True, True)
 
 
-async def test_a_number_of_days_that_a_user_overwrote_is_a_correction(make_desk):
-    harness = make_desk(columns=WAITING)
-    await harness.show(*PEOPLE)
+async def test_a_number_of_days_that_a_user_overwrote_is_a_correction(make_decision_sheet):
+    harness = make_decision_sheet(columns=WAITING)
+    await harness.show(*INTERVIEWS)
     harness.person.edit(TAB, 1, harness.place("Waiting (days)"), None)
     report = await harness.verify()
     assert report.in_sync

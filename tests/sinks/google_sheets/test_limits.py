@@ -74,7 +74,7 @@ async def test_the_buckets_go_by_the_account_and_do_not_name_it(harness):
 
 
 async def test_a_repair_that_needs_more_reads_than_are_left_begins_again_with_a_full_quota(harness):
-    """With every token as it comes it would never get further than its first read."""
+    """With single tokens it would repeat its first read without end."""
     await harness.show(person_of(1))
     harness.context.clock.advance(60)
     harness.person.delete_rows(TAB, 1)
@@ -149,8 +149,10 @@ async def test_a_429_that_names_a_time_is_obeyed(harness):
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-async def test_text_stays_text_whatever_it_looks_like(make_desk, text):
-    harness = make_desk(columns=[{"field": "candidate_name"}, {"field": "candidate_phone"}, {"field": "external_id"}])
+async def test_text_stays_text_whatever_it_looks_like(make_decision_sheet, text):
+    harness = make_decision_sheet(
+        columns=[{"field": "candidate_name"}, {"field": "candidate_phone"}, {"field": "external_id"}]
+    )
     await harness.show(person_of(1, candidate_name=text, candidate_phone=text, external_id=text))
     for column in range(3):
         stored = harness.google.cell(harness.id, TAB, 1, column)["userEnteredValue"]
@@ -158,9 +160,9 @@ async def test_text_stays_text_whatever_it_looks_like(make_desk, text):
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-async def test_every_cell_there_can_be_is_typed_by_its_column_whatever_hireflix_sends(make_desk, text):
+async def test_every_cell_has_the_type_of_its_column(make_decision_sheet, text):
     """Texts are strings, dates and scores are numbers, and nothing is a formula."""
-    harness = make_desk(columns=[{"field": name} for name in SPECS])
+    harness = make_decision_sheet(columns=[{"field": name} for name in SPECS])
     texts = {name: text for name, spec in SPECS.items() if spec.kind is CellKind.TEXT and name != KEY}
     times = dict.fromkeys(("created_at", "completed", "archived", "finalist", "deleted"), 1_761_566_424_000)
     await harness.show(person_of(1, **{**texts, "stage": Stage.UNKNOWN}, **times, score=4.5))
@@ -188,8 +190,8 @@ async def test_a_text_longer_than_a_cell_is_cut_with_a_mark(harness):
 
 
 @pytest.mark.parametrize("title", ["Data 'Science' Lead", "=cmd|' /C calc'!A0", "مقابلات 🙂", "A1", "1:1", "Sheet!1"])
-async def test_a_tab_may_have_any_title(make_desk, title):
-    harness = make_desk(worksheet=title)
+async def test_a_tab_may_have_any_title(make_decision_sheet, title):
+    harness = make_decision_sheet(worksheet=title)
     await harness.show(person_of(1))
     await harness.show(scored(person_of(1), 4))
     assert harness.records(title)[interview_id(1)]["Score"] == 4

@@ -1,4 +1,4 @@
-"""A machine that makes events, people and faults meet in every order, and looks what is left when all rest."""
+"""A state machine of events, edits of users and faults in any order, and the check of the sheet afterwards."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from connector.testing import interview_id
 from sinks.google_sheets import GoogleSheetsSink
 from tests.sinks.google_sheets.conftest import TAB, TITLES, SheetHarness, person_of
 
-PEOPLE = 14
+INTERVIEWS = 14
 OWNERS = {
     person_of(number).text(name): interview_id(number)
-    for number in range(1, PEOPLE + 1)
+    for number in range(1, INTERVIEWS + 1)
     for name in ("candidate_email", "external_id")
 }
 NAMES = ["Ada", "=1+1", "+34 600", "007", "Zoë 🙂", "'; DROP", "مريم", "a\tb", "-1", "Email", "x" * 200]
@@ -35,11 +35,11 @@ FAULTS = [
     Fault(FaultKind.STATUS, status=429, body="{}"),
     Fault(FaultKind.LATE),
 ]
-REWRITES_MAX = [fault for fault in FAULTS if fault.kind is not FaultKind.LATE]
+READ_FAULTS = [fault for fault in FAULTS if fault.kind is not FaultKind.LATE]
 
 
-class People:
-    """Somebody who does anything to the tab, and a memory of what is theirs."""
+class Users:
+    """Users who edit the tab, and a record of their content."""
 
     def __init__(self, harness, chance):
         self.harness = harness
@@ -80,8 +80,8 @@ class People:
         return set(self.harness.google.column_tags(self.harness.id, self.title))
 
     def _some_row(self):
-        """A row below the header, its id, people's texts in it, and whose it is: by its id, and by who stands there
-        while a repair may have put a wrong id there.
+        """A row below the header: its number, its id, the texts of users, and its interview, also while a repair may
+        have written a wrong id.
         """
         rows, place = self.rows, self._key_place()
         if len(rows) < 2 or place is None:
@@ -130,10 +130,10 @@ class People:
                 self.person.edit(self.title, found[0], at, self._text("note"))
 
     def edit(self):
-        """A correction, in a row that is surely somebody's; what people put into others is at risk, and documented."""
+        """Corrects a cell in a row with a certain id. The documentation says that content in other rows is at risk."""
         found = self._some_row()
         owned = sorted(self._owned() - {self._key_place()})
-        if found and found[1] in self.harness.truth and found[3] == {found[1]} and owned:
+        if found and found[1] in self.harness.interviews and found[3] == {found[1]} and owned:
             self.touched.add(found[1])
             self.person.edit(self.title, found[0], self.chance.choice(owned), f"edited {self.chance.random()}")
 
@@ -182,8 +182,8 @@ class People:
 
 
 @dataclass(slots=True)
-class Tally:
-    """What happened in all runs that ended well."""
+class Figures:
+    """The figures of all successful runs."""
 
     runs: int = 0
     flushes: int = 0
@@ -193,18 +193,18 @@ class Tally:
 
 
 class Machine(RuleBasedStateMachine):
-    """Everybody at once."""
+    """The sink and the users at the same time."""
 
     google = None
     key_file = None
-    tally = Tally()
+    figures = Figures()
 
     @initialize(seed=st.integers(0, 2**32))
     def begin(self, seed):
         self.runner = asyncio.Runner()
         self.chance = random.Random(seed)
         self.harness = SheetHarness(self.google, self.key_file, sink=GoogleSheetsSink)
-        self.people = People(self.harness, self.chance)
+        self.users = Users(self.harness, self.chance)
         self.due = []
         self.run(self.news(list(range(1, 6))))
 
@@ -213,7 +213,7 @@ class Machine(RuleBasedStateMachine):
 
     async def news(self, numbers):
         for number in numbers:
-            known = self.harness.truth.get(interview_id(number)) or person_of(number)
+            known = self.harness.interviews.get(interview_id(number)) or person_of(number)
             at = known.updated_at + self.chance.choice([0, 60_000])
             values = {**known.values, "score": self.chance.choice([None, 1, 2.5, 4])}
             if self.chance.random() < 0.3:
@@ -223,19 +223,23 @@ class Machine(RuleBasedStateMachine):
             self.due = list(dict.fromkeys([*self.due, known.id]))
 
     @rule(
-        numbers=st.lists(st.integers(1, PEOPLE), max_size=5),
-        haste=st.sampled_from([0.0, 0.4]),
-        share=st.sampled_from([0.0, 0.1, 0.4]),
+        numbers=st.lists(st.integers(1, INTERVIEWS), max_size=5),
+        edited_share=st.sampled_from([0.0, 0.4]),
+        failing_share=st.sampled_from([0.0, 0.1, 0.4]),
         crash=st.booleans(),
     )
-    def flush(self, numbers, haste, share, crash):
-        """One call, with people at work in `haste` of the moments between our calls, and `share` of these failing."""
+    def flush(self, numbers, edited_share, failing_share, crash):
+        """Makes one call. Users edit in `edited_share` of the moments between two requests, and `failing_share` of the
+        requests fail.
+        """
         self.run(self.news(numbers))
         if not self.due:
             return
-        self.tally.flushes += 1
-        self.google.after_read = self.google.before_write = lambda: self.chance.random() < haste and self.people.act()
-        self.google.faults.choose(lambda call: self._fault(call, share))
+        self.figures.flushes += 1
+        self.google.after_read = self.google.before_write = lambda: (
+            self.chance.random() < edited_share and self.users.act()
+        )
+        self.google.faults.choose(lambda call: self._fault(call, failing_share))
         kept, known, asked = dict(self.harness.context.notes), len(self.harness.context.saved), list(self.due)
         self.due = self.run(self.harness._round(asked))
         self.google.after_read = self.google.before_write = None
@@ -244,27 +248,27 @@ class Machine(RuleBasedStateMachine):
             self._crash(kept, known, asked)
 
     def _crash(self, kept, known, asked):
-        """The process dies before the outcome was stored: only what was remembered on the way is left."""
-        self.tally.crashes += 1
+        """The process dies before the outcome is stored. Only saved notes are left."""
+        self.figures.crashes += 1
         self.harness.context.notes = kept
         for notes in self.harness.context.saved[known:]:
             self.harness.context.apply(notes)
         self.due = asked
         self.run(self.harness.restart())
 
-    def _fault(self, call, share):
+    def _fault(self, call, failing_share):
         # a read that fails is repeated after a pause, so that many of them would only take time
-        share = {"write": share, "read": share / 4}.get(call, 0)
-        if self.chance.random() >= share:
+        failing_share = {"write": failing_share, "read": failing_share / 4}.get(call, 0)
+        if self.chance.random() >= failing_share:
             return None
-        fault = self.chance.choice(FAULTS if call == "write" else REWRITES_MAX)
-        self.tally.faults += 1
+        fault = self.chance.choice(FAULTS if call == "write" else READ_FAULTS)
+        self.figures.faults += 1
         return fault
 
     @rule(times=st.integers(1, 5))
     def people_act_and_what_was_late_arrives(self, times):
         for _ in range(times):
-            self.people.act()
+            self.users.act()
         if self.chance.random() < 0.5:
             self.google.faults.release()
 
@@ -277,8 +281,8 @@ class Machine(RuleBasedStateMachine):
             self.google.faults.settle()
             self.run(self.rest())
             self.check()
-            self.tally.runs += 1
-            self.tally.acts += self.people.acts
+            self.figures.runs += 1
+            self.figures.acts += self.users.acts
         finally:
             self.google.faults.clear()
             self.google.after_read = self.google.before_write = None
@@ -288,75 +292,75 @@ class Machine(RuleBasedStateMachine):
             self.google.books.pop(self.harness.id)
 
     async def rest(self):
-        await self.harness._until_nothing_is_due(list(self.harness.truth), 200, calm=True)
-        await self.harness.look_after()
+        await self.harness._until_nothing_is_due(list(self.harness.interviews), 200, is_edited=False)
+        await self.harness.verify_and_repair()
 
     def check(self):
-        people, harness = self.people, self.harness
-        rows = [row for row in self._records() if row["Interview ID"] in harness.truth]
+        users, harness = self.users, self.harness
+        rows = [row for row in self._records() if row["Interview ID"] in harness.interviews]
         self._every_interview_has_one_row(rows)
         for row in rows:
             key = row["Interview ID"]
-            if key not in people.touched | people.deleted | people.copied:
-                due = harness.truth[key]
+            if key not in users.touched | users.deleted | users.copied:
+                due = harness.interviews[key]
                 assert row["Score"] == due.score
                 assert row["Candidate"] == due.candidate_name.replace("\t", " ")
-        found = {cell for row in people.rows for cell in row if isinstance(cell, str)}
-        assert people.texts <= found
+        found = {cell for row in users.rows for cell in row if isinstance(cell, str)}
+        assert users.texts <= found
         report = self.run(harness.verify())
         wrong = {each.key for each in report.differences if str(each.kind) in report.wrong}
-        assert wrong <= people.copied
+        assert wrong <= users.copied
 
     def _every_interview_has_one_row(self, rows):
         keys = [row["Interview ID"] for row in rows]
-        people = self.people
-        for key in self.harness.truth:
-            if key not in people.deleted | people.copied:
+        users = self.users
+        for key in self.harness.interviews:
+            if key not in users.deleted | users.copied:
                 assert keys.count(key) == 1
-            elif key not in people.copied:
+            elif key not in users.copied:
                 assert keys.count(key) <= 1
 
     def _records(self):
-        """Rows by our titles, wherever their columns are and whatever they are called by now."""
+        """The rows by the titles of the sink, wherever their columns are now."""
         fields = dict(zip([column.field for column in self.harness.config.columns], TITLES, strict=True))
-        tags = self.google.column_tags(self.harness.id, self.people.title)
+        tags = self.google.column_tags(self.harness.id, self.users.title)
         places = {fields[tag.value]: at for at, found in tags.items() for tag in found}
-        rows = self.people.rows[1:]
+        rows = self.users.rows[1:]
         return [{title: row[at] if at < len(row) else None for title, at in places.items()} for row in rows]
 
 
 def play(google, key_file, **limits):
-    """What so many runs came to; the first that is not right in the end is told with its steps."""
-    Machine.google, Machine.key_file, Machine.tally = google, key_file, Tally()
+    """The figures of this number of runs. The first wrong one is reported with its steps."""
+    Machine.google, Machine.key_file, Machine.figures = google, key_file, Figures()
     checks = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
     run_state_machine_as_test(Machine, settings=settings(deadline=None, suppress_health_check=checks, **limits))
-    return Machine.tally
+    return Machine.figures
 
 
 def test_whatever_happens_every_row_is_right_in_the_end_and_nothing_of_people_is_lost(google, key_file):
-    tally = play(google, key_file, max_examples=15, stateful_step_count=12)
-    assert tally.runs >= 15
-    assert min(tally.flushes, tally.acts, tally.faults, tally.crashes) > 0
+    figures = play(google, key_file, max_examples=15, stateful_step_count=12)
+    assert figures.runs >= 15
+    assert min(figures.flushes, figures.acts, figures.faults, figures.crashes) > 0
 
 
 @pytest.mark.chaos
 def test_two_thousand_times_over(google, key_file):
-    tally = play(google, key_file, max_examples=2_000, stateful_step_count=25, derandomize=False)
-    assert tally.runs >= 2_000
-    assert min(tally.flushes, tally.acts, tally.faults, tally.crashes) > 2_000
+    figures = play(google, key_file, max_examples=2_000, stateful_step_count=25, derandomize=False)
+    assert figures.runs >= 2_000
+    assert min(figures.flushes, figures.acts, figures.faults, figures.crashes) > 2_000
 
 
-def test_an_id_that_a_repair_put_over_another_one_comes_back(google, key_file):
-    """Steps that the long mode found: only a crashed flush knew of the other interview's row."""
-    Machine.google, Machine.key_file, Machine.tally = google, key_file, Tally()
+def test_an_id_that_a_repair_overwrote_is_restored(google, key_file):
+    """The long mode found these steps: only a crashed flush knew the row of the other interview."""
+    Machine.google, Machine.key_file, Machine.figures = google, key_file, Figures()
     machine = Machine()
     machine.begin(seed=3860)
-    machine.flush(crash=False, haste=0.0, numbers=[1, 1, 1, 1, 1], share=0.1)
-    machine.flush(crash=True, haste=0.0, numbers=[1], share=0.0)
+    machine.flush(crash=False, edited_share=0.0, numbers=[1, 1, 1, 1, 1], failing_share=0.1)
+    machine.flush(crash=True, edited_share=0.0, numbers=[1], failing_share=0.0)
     machine.people_act_and_what_was_late_arrives(times=2)
     machine.people_act_and_what_was_late_arrives(times=1)
-    machine.flush(crash=True, haste=0.0, numbers=[1, 6, 1], share=0.1)
-    machine.flush(crash=False, haste=0.4, numbers=[], share=0.4)
-    machine.flush(crash=False, haste=0.4, numbers=[1, 1, 3], share=0.0)
+    machine.flush(crash=True, edited_share=0.0, numbers=[1, 6, 1], failing_share=0.1)
+    machine.flush(crash=False, edited_share=0.4, numbers=[], failing_share=0.4)
+    machine.flush(crash=False, edited_share=0.4, numbers=[1, 1, 3], failing_share=0.0)
     machine.teardown()
-    assert machine.tally.runs == 1
+    assert machine.figures.runs == 1

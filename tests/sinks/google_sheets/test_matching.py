@@ -1,4 +1,4 @@
-"""Facts about telling whose row it is by what stands in it."""
+"""How a row without an id is matched to an interview by its content."""
 
 from __future__ import annotations
 

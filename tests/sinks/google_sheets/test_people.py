@@ -1,4 +1,4 @@
-"""People at work in the sheet: their rows, columns and cells stay theirs, and ours stay right."""
+"""Users edit the sheet: their rows, columns and cells do not change, and owned cells stay correct."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from connector.testing import interview_id
 from tests.sinks.follow_ups import asked
 from tests.sinks.google_sheets.conftest import TAB, TITLES, discarded, person_of, scored
 
-PEOPLE = [person_of(number) for number in range(1, 7)]
+INTERVIEWS = [person_of(number) for number in range(1, 7)]
 
 
 @pytest.fixture
 async def busy(harness):
-    """Six interviews, and a column of people's own with a text per row."""
-    await harness.show(*PEOPLE)
+    """Six interviews, and a column of users with a text in each row."""
+    await harness.show(*INTERVIEWS)
     harness.person.insert_columns(TAB, 2)
     harness.person.edit(TAB, 0, 2, "Notes")
     for row in range(1, 7):
@@ -30,7 +30,7 @@ async def busy(harness):
 
 
 def right(harness, scores):
-    """Each interview has one row with its own name and score, and people's note stands beside it."""
+    """Asserts that each interview has one row with its name, its score and the note of users."""
     records = harness.records()
     for number, score in scores.items():
         record = records[interview_id(number)]
@@ -52,7 +52,7 @@ SHIFTS = {
 @pytest.mark.parametrize("name", SHIFTS)
 async def test_rows_that_move_between_read_and_write_are_right_in_the_end(busy, name, moment):
     setattr(busy.google, moment, once(lambda: SHIFTS[name](busy.person)))
-    await busy.settle(*[scored(each, 4) for each in PEOPLE[2:4]], person_of(7))
+    await busy.settle(*[scored(each, 4) for each in INTERVIEWS[2:4]], person_of(7))
     gone = {1} if name == "delete a row above" else set()
     scores = {1: None, 2: None, 3: 4, 4: 4, 5: None, 6: None}
     assert right(busy, {number: score for number, score in scores.items() if number not in gone})
@@ -61,7 +61,7 @@ async def test_rows_that_move_between_read_and_write_are_right_in_the_end(busy, 
 
 async def test_a_row_that_was_hit_by_mistake_asks_for_its_interview_again(busy):
     busy.google.before_write = once(lambda: busy.person.sort(TAB, 0, descending=True))
-    result = await busy.deliver(scored(PEOPLE[0], 4))
+    result = await busy.deliver(scored(INTERVIEWS[0], 4))
     assert result.outcomes == [RetryLater("rows moved", after=1.0, counts=False)]
     assert interview_id(6) in asked(result)
     assert busy.context.notes[f"row:{interview_id(6)}"]["force"] is True
@@ -70,9 +70,9 @@ async def test_a_row_that_was_hit_by_mistake_asks_for_its_interview_again(busy):
 
 async def test_while_rows_move_one_is_updated_at_a_time_and_then_all(busy):
     busy.google.before_write = once(lambda: busy.person.sort(TAB, 0, descending=True))
-    await busy.deliver(scored(PEOPLE[0], 4))
+    await busy.deliver(scored(INTERVIEWS[0], 4))
     busy.google.forget_calls()
-    await busy.show(*[scored(each, 5) for each in PEOPLE])
+    await busy.show(*[scored(each, 5) for each in INTERVIEWS])
     assert busy.counts() == {"read": 2, "write": 2}
     assert right(busy, dict.fromkeys(range(1, 7), 5))
 
@@ -87,26 +87,28 @@ async def test_a_new_row_needs_no_repair_when_rows_move(busy):
 async def test_a_crash_after_a_shifted_write_leaves_no_wrong_row(busy):
     busy.google.before_write = once(lambda: busy.person.sort(TAB, 0, descending=True))
     kept = dict(busy.context.notes)
-    await busy.deliver(scored(PEOPLE[0], 4))
+    await busy.deliver(scored(INTERVIEWS[0], 4))
     busy.context.notes = {**kept, "intent": busy.context.saved[-1]["intent"]}
     await busy.restart()
-    await busy.settle(scored(PEOPLE[0], 4))
+    await busy.settle(scored(INTERVIEWS[0], 4))
     assert right(busy, {1: 4, 2: None, 3: None, 4: None, 5: None, 6: None})
 
 
 @pytest.mark.parametrize("spoilt", ["zzz", None, 17])
 async def test_wrong_ids_after_a_crash_lose_no_row_and_no_value(busy, spoilt):
-    """The new row holds by right what may have strayed; the row that was aimed at is still its interview's."""
+    """The new row has its own values, which may be stray ones elsewhere. The planned row still belongs to its
+    interview.
+    """
     kept = dict(busy.context.notes)
-    news = [scored(PEOPLE[0], 4), scored(person_of(7), 4)]
+    news = [scored(INTERVIEWS[0], 4), scored(person_of(7), 4)]
     await busy.deliver(*news)
     busy.context.notes = {**kept, "intent": busy.context.saved[-1]["intent"]}
     for row in (1, 2):
         busy.person.edit(TAB, row, busy.place("Interview ID"), spoilt)
     await busy.restart()
-    await busy.settle(*news, PEOPLE[1])
+    await busy.settle(*news, INTERVIEWS[1])
     scores = {key: row["Score"] for key, row in busy.records().items()}
-    assert scores == dict.fromkeys([each.id for each in PEOPLE]) | {each.id: 4 for each in news}
+    assert scores == dict.fromkeys([each.id for each in INTERVIEWS]) | {each.id: 4 for each in news}
 
 
 @pytest.mark.parametrize("spoilt", ["zzz", None, 17])
@@ -124,56 +126,56 @@ async def test_a_new_row_whose_id_is_spoilt_before_anybody_knows_of_it_gets_it_b
 
 async def test_a_value_that_strayed_into_a_row_with_other_news_is_taken_out_with_them(busy):
     busy.google.before_write = once(lambda: busy.person.move_rows(TAB, 1, 2))
-    await busy.deliver(scored(PEOPLE[0], 4))
-    news = discarded(PEOPLE[1])
-    await busy.settle(scored(PEOPLE[0], 4), news)
+    await busy.deliver(scored(INTERVIEWS[0], 4))
+    news = discarded(INTERVIEWS[1])
+    await busy.settle(scored(INTERVIEWS[0], 4), news)
     assert right(busy, {1: 4, 2: None})
     assert busy.records()[news.id]["Stage"] == "Discarded"
 
 
-async def test_a_stray_value_in_a_copy_of_a_row_is_not_repaired_for_ever(busy):
-    """The copy is people's; of two rows with one id the first is ours."""
+async def test_a_stray_value_in_a_copy_of_a_row_is_not_repaired(busy):
+    """The copy belongs to users. Of two rows with one id the sink updates the first."""
     busy.google.before_write = once(lambda: busy.person.copy_row(TAB, 1, 3))
-    await busy.settle(scored(PEOPLE[2], 4))
+    await busy.settle(scored(INTERVIEWS[2], 4))
     scores = [(row["Candidate"], row["Score"]) for row in busy.google.records(busy.id, TAB)[:4]]
     assert scores == [(f"Wayne Knight {number}", score) for number, score in ((1, None), (2, None), (1, 4), (3, 4))]
 
 
-async def test_values_taken_out_of_a_row_without_its_id_come_back_with_the_id(busy):
-    """They looked like values that had strayed there; nobody could know whose row it was."""
-    await busy.settle(scored(PEOPLE[1], 4))
+async def test_cleared_values_of_a_row_without_id_are_restored_with_the_id(busy):
+    """They looked like stray values, because the row had no id."""
+    await busy.settle(scored(INTERVIEWS[1], 4))
     busy.person.edit(TAB, 2, busy.place("Interview ID"), None)
     busy.google.before_write = once(lambda: busy.person.insert_rows(TAB, 1))
-    await busy.settle(scored(PEOPLE[0], 4))
+    await busy.settle(scored(INTERVIEWS[0], 4))
     assert [row["Score"] for row in busy.google.records(busy.id, TAB) if row["Candidate"] == "Wayne Knight 2"] == [None]
-    await busy.settle(discarded(scored(PEOPLE[1], 4)))
+    await busy.settle(discarded(scored(INTERVIEWS[1], 4)))
     assert right(busy, {1: 4, 2: 4})
 
 
-async def test_an_id_that_another_was_put_over_by_mistake_is_back_before_anything_else(busy):
-    """A blank cell can only be found by its row, and rows move."""
+async def test_an_overwritten_id_is_restored_first(busy):
+    """A blank cell can only be found by its row, and rows may move."""
     busy.person.edit(TAB, 1, busy.place("Interview ID"), None)
     busy.google.before_write = once(lambda: busy.person.move_rows(TAB, 1, 3))
-    await busy.settle(scored(PEOPLE[0], 4))
+    await busy.settle(scored(INTERVIEWS[0], 4))
     assert right(busy, {1: 4} | dict.fromkeys(range(2, 7)))
 
 
 async def test_a_row_that_people_deleted_stays_deleted(busy):
     busy.person.delete_rows(TAB, 3)
-    await busy.show(scored(PEOPLE[2], 4))
+    await busy.show(scored(INTERVIEWS[2], 4))
     assert interview_id(3) not in busy.records()
     assert busy.context.notes[f"row:{interview_id(3)}"]["gone"] is True
-    await busy.show(scored(PEOPLE[2], 5))
+    await busy.show(scored(INTERVIEWS[2], 5))
     assert interview_id(3) not in busy.records()
 
 
 async def test_a_row_that_comes_back_is_brought_up_to_date(busy):
     row = busy.rows()[3]
     busy.person.delete_rows(TAB, 3)
-    await busy.show(scored(PEOPLE[2], 4))
+    await busy.show(scored(INTERVIEWS[2], 4))
     busy.person.insert_rows(TAB, 3)
     busy.person.write(TAB, [row], 3)
-    await busy.show(scored(PEOPLE[2], 5))
+    await busy.show(scored(INTERVIEWS[2], 5))
     assert right(busy, {3: 5})
 
 
@@ -187,21 +189,21 @@ async def test_a_new_row_that_people_deleted_before_its_lost_answer_was_made_up_
 
 async def test_of_a_copied_row_the_first_is_updated(busy):
     busy.person.copy_row(TAB, 2, 5)
-    await busy.show(scored(PEOPLE[1], 4))
+    await busy.show(scored(INTERVIEWS[1], 4))
     scores = [r["Score"] for r in busy.google.records(busy.id, TAB) if r["Interview ID"] == interview_id(2)]
     assert scores == [4, None]
 
 
 async def test_an_id_with_spaces_around_it_is_still_found(busy):
     busy.person.edit(TAB, 2, busy.place("Interview ID"), f" {interview_id(2)} ")
-    await busy.show(scored(PEOPLE[1], 4))
+    await busy.show(scored(INTERVIEWS[1], 4))
     assert [record["Score"] for record in busy.google.records(busy.id, TAB)] == [None, 4, None, None, None, None]
 
 
 @pytest.mark.parametrize("value", ["zzz", 17, "=A1", True, None, " "])
 async def test_a_spoilt_id_is_put_back_where_the_rest_of_the_row_shows_whose_it_is(busy, value):
     busy.person.edit(TAB, 2, busy.place("Interview ID"), value)
-    await busy.settle(scored(PEOPLE[1], 4))
+    await busy.settle(scored(INTERVIEWS[1], 4))
     assert len(busy.rows()) == 7
     assert right(busy, {1: None, 2: 4, 3: None, 4: None, 5: None, 6: None})
 
@@ -211,7 +213,7 @@ async def test_a_spoilt_id_in_a_row_that_shows_somebody_else_is_left_alone(busy,
     busy.person.edit(TAB, 2, busy.place("Interview ID"), value)
     busy.person.edit(TAB, 2, busy.place("Email"), "somebody@example.com")
     busy.person.edit(TAB, 2, busy.place("Candidate"), "Somebody Else")
-    await busy.settle(scored(PEOPLE[1], 4))
+    await busy.settle(scored(INTERVIEWS[1], 4))
     assert len(busy.rows()) == 7
     assert busy.column("Score") == [None] * 6
 
@@ -220,19 +222,19 @@ async def test_a_spoilt_id_in_a_row_that_shows_somebody_else_is_left_alone(busy,
 async def test_a_spoilt_id_comes_back_to_a_row_with_a_corrected_address_too(busy, value):
     busy.person.edit(TAB, 2, busy.place("Interview ID"), value)
     busy.person.edit(TAB, 2, busy.place("Email"), "kramer@example.com")
-    await busy.settle(scored(PEOPLE[1], 4))
+    await busy.settle(scored(INTERVIEWS[1], 4))
     assert right(busy, {1: None, 2: 4, 3: None, 4: None, 5: None, 6: None})
-    assert busy.records()[PEOPLE[1].id]["Email"] == "kramer@example.com"
+    assert busy.records()[INTERVIEWS[1].id]["Email"] == "kramer@example.com"
 
 
 async def test_one_wrong_id_in_several_rows_loses_no_id_when_rows_move(busy):
-    """It is looked for in its own row only, so that no other id can be there to be lost."""
+    """It is replaced in its own row only, so that no other id is overwritten."""
     for row in (1, 2):
         busy.person.edit(TAB, row, busy.place("Interview ID"), "zzz")
     busy.google.before_write = once(lambda: busy.person.move_rows(TAB, 1, 5))
-    await busy.deliver(scored(PEOPLE[0], 4), scored(PEOPLE[1], 4))
+    await busy.deliver(scored(INTERVIEWS[0], 4), scored(INTERVIEWS[1], 4))
     assert set(busy.column("Interview ID")) >= {interview_id(number) for number in range(3, 7)}
-    await busy.settle(scored(PEOPLE[0], 4), scored(PEOPLE[1], 4))
+    await busy.settle(scored(INTERVIEWS[0], 4), scored(INTERVIEWS[1], 4))
     assert right(busy, {1: 4, 2: 4, 3: None, 4: None, 5: None, 6: None})
 
 
@@ -246,7 +248,7 @@ async def test_notes_and_totals_below_stay_below(busy):
 
 async def test_blank_rows_between_ours_stay_where_people_put_them(busy):
     busy.person.insert_rows(TAB, 4)
-    await busy.show(scored(PEOPLE[5], 4), person_of(7))
+    await busy.show(scored(INTERVIEWS[5], 4), person_of(7))
     assert busy.rows()[4] == [None] * len(busy.rows()[4])
     assert right(busy, {6: 4})
 
@@ -254,19 +256,19 @@ async def test_blank_rows_between_ours_stay_where_people_put_them(busy):
 async def test_a_renamed_tab_is_followed_after_a_restart_too(busy):
     busy.person.rename_tab(TAB, "Ada's list")
     await busy.restart()
-    await busy.show(scored(PEOPLE[0], 4), person_of(7))
+    await busy.show(scored(INTERVIEWS[0], 4), person_of(7))
     assert len(busy.records("Ada's list")) == 7
     assert busy.google.titles(busy.id) == ["Sheet1", "Ada's list"]
 
 
 async def test_a_tab_renamed_between_read_and_write_is_followed_in_the_same_call(busy):
     busy.google.before_write = once(lambda: busy.person.rename_tab(TAB, "Renamed"))
-    await busy.show(scored(PEOPLE[0], 4))
+    await busy.show(scored(INTERVIEWS[0], 4))
     assert busy.records("Renamed")[interview_id(1)]["Score"] == 4
 
 
-async def test_an_existing_tab_with_other_columns_gets_ours_at_the_right(make_desk):
-    harness = make_desk(tabs=["Interviews"])
+async def test_an_existing_tab_with_other_columns_gets_ours_at_the_right(make_decision_sheet):
+    harness = make_decision_sheet(tabs=["Interviews"])
     harness.person.write(TAB, [["Owner", "email", "Deadline"], ["Ada", "x@example.com", "soon"]])
     await harness.show(person_of(1), person_of(2))
     added = [title for title in TITLES if title != "Email"]
@@ -275,15 +277,15 @@ async def test_an_existing_tab_with_other_columns_gets_ours_at_the_right(make_de
     assert [record["Owner"] for record in harness.google.records(harness.id, TAB)] == [None, None, "Ada"]
 
 
-async def test_an_empty_tab_with_the_right_name_gets_the_header(make_desk):
-    harness = make_desk(tabs=["Interviews"])
+async def test_an_empty_tab_with_the_right_name_gets_the_header(make_decision_sheet):
+    harness = make_decision_sheet(tabs=["Interviews"])
     await harness.show(person_of(1))
     assert harness.google.header(harness.id, TAB) == TITLES
     assert len(harness.records()) == 1
 
 
-async def test_rows_with_our_ids_that_were_there_before_are_taken_over(make_desk):
-    harness = make_desk(tabs=["Interviews"])
+async def test_rows_with_our_ids_that_were_there_before_are_taken_over(make_decision_sheet):
+    harness = make_decision_sheet(tabs=["Interviews"])
     harness.person.write(TAB, [["Candidate", "Interview ID", "Notes"], ["Old", interview_id(1), "mine"]])
     await harness.show(person_of(1), person_of(2))
     record = harness.records()[interview_id(1)]
@@ -292,8 +294,8 @@ async def test_rows_with_our_ids_that_were_there_before_are_taken_over(make_desk
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3])
-async def test_the_first_rows_do_not_look_like_the_header_in_the_smallest_grids(make_desk, rows):
-    harness = make_desk(tabs=[Tab.blank(0, TAB, rows, 3)])
+async def test_the_first_rows_do_not_look_like_the_header_in_the_smallest_grids(make_decision_sheet, rows):
+    harness = make_decision_sheet(tabs=[Tab.blank(0, TAB, rows, 3)])
     await harness.show(person_of(1), person_of(2))
     look = harness.google.cell(harness.id, TAB, 1, 0).get("userEnteredFormat", {})
     assert "bold" not in look.get("textFormat", {})
@@ -302,15 +304,15 @@ async def test_the_first_rows_do_not_look_like_the_header_in_the_smallest_grids(
 
 async def test_news_that_undo_what_a_lost_answer_wrote_are_written(busy):
     busy.google.faults.add(replace(faults.APPLY_503, match="write"))
-    await busy.deliver(scored(PEOPLE[0], 4))
-    await busy.settle(PEOPLE[0])
+    await busy.deliver(scored(INTERVIEWS[0], 4))
+    await busy.settle(INTERVIEWS[0])
     assert right(busy, dict.fromkeys(range(1, 7)))
 
 
 async def test_people_between_a_lost_answer_and_the_next_flush_do_no_harm(busy):
     busy.google.faults.add(replace(faults.APPLY_503, match="write"))
-    await busy.deliver(scored(PEOPLE[0], 4), person_of(7))
+    await busy.deliver(scored(INTERVIEWS[0], 4), person_of(7))
     busy.person.sort(TAB, 0, descending=True)
-    await busy.settle(scored(PEOPLE[0], 4), person_of(7))
+    await busy.settle(scored(INTERVIEWS[0], 4), person_of(7))
     assert right(busy, {1: 4, 2: None, 3: None, 4: None, 5: None, 6: None})
     assert len(busy.records()) == 7

@@ -1,4 +1,4 @@
-"""`connector explain` shows the very cells that would change in the sheet as it is now."""
+"""`connector explain` shows the cells that would change in the present sheet."""
 
 from __future__ import annotations
 

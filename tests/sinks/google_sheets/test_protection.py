@@ -1,4 +1,4 @@
-"""Cells that people protected against us: those alone are skipped, reported until they can be written, then written."""
+"""Cells that users protected against the sink: only these are skipped and reported, until they can be written."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ async def show_later(harness, *interviews):
 
 
 async def asked_again(harness):
-    """What the sink asks to be called for, as the dispatcher does it."""
-    await harness._until_nothing_is_due([VERIFY], 60, calm=True)
+    """Makes the calls that the sink asked for, like the dispatcher."""
+    await harness._until_nothing_is_due([VERIFY], 60, is_edited=False)
 
 
 def complete(harness, interview):
-    """Whether the row of an interview has all that its neighbours have."""
+    """Whether the row of an interview has the same cells as the others."""
     row = harness.records()[interview.id]
     return all(
         row.get(title) is not None for title in ("Candidate", "Email", "Position", "Stage", "Invited", "Updated")
@@ -203,8 +203,8 @@ async def test_cells_that_are_protected_between_read_and_write_are_skipped_as_we
     assert not (await harness.verify()).in_sync
 
 
-async def test_a_row_that_is_to_be_removed_waits_until_it_may_be_emptied(make_desk):
-    harness = make_desk(on_delete="remove")
+async def test_a_row_that_is_to_be_removed_waits_until_it_may_be_emptied(make_decision_sheet):
+    harness = make_decision_sheet(on_delete="remove")
     await harness.show(person_of(1))
     harness.person.protect_rows(TAB, 1)
     harness.context.clock.advance(60)
@@ -231,7 +231,7 @@ async def test_a_protected_header_keeps_a_new_column_out_and_is_reported(harness
 
 
 class Silent(GoogleEmulator):
-    """Refuses protected cells, and shows no protected range."""
+    """An emulator that refuses protected cells and does not report protected ranges."""
 
     def _perform(self, request, method, action, raw):
         reply = super()._perform(request, method, action, raw)

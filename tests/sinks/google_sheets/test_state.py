@@ -1,4 +1,4 @@
-"""Notes: what is written is read back, and notes of earlier versions stay readable."""
+"""Notes are read as they were written, also those of earlier versions."""
 
 from __future__ import annotations
 

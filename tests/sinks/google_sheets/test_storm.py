@@ -1,4 +1,4 @@
-"""Events, people and faults in any order, over real HTTP: when it rests, every row is right and every note is there."""
+"""Events, edits of users and faults in any order, over real HTTP: afterwards every row is correct and has its note."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ UNCLEAR = [faults.DROP, faults.TRUNCATE, faults.BROKEN_JSON, faults.APPLY_503]
 
 
 class Storm:
-    """A harness, its people, and what must be true in the end."""
+    """A harness, its users, and the expected content of the sheet."""
 
     def __init__(self, harness, seed):
         self.harness = harness
@@ -37,7 +37,7 @@ class Storm:
         return changed
 
     def act(self):
-        """A person does something to the tab."""
+        """A user edits the tab."""
         person, rows = self.harness.person, len(self.harness.rows())
         acts = [
             lambda: person.shuffle(TAB, self.chance, rows - 1),
@@ -78,7 +78,7 @@ async def test_people_between_every_read_and_write_and_calls_that_fail(harness, 
     harness.google.after_read = harness.google.before_write = storm.act
     harness.google.faults.choose(lambda call: _one_in(storm.chance, 12, call, NOT_APPLIED))
     for _ in range(FLUSHES):
-        await harness.settle(*storm.news(), rounds=200, calm=False)
+        await harness.settle(*storm.news(), rounds=200, is_edited=True)
     harness.google.after_read = harness.google.before_write = None
     harness.google.faults.clear()
     await harness.settle(*storm.interviews.values())

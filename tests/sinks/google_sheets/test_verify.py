@@ -1,4 +1,4 @@
-"""A sheet is proven right, and made right: what is wrong, what people decided, and what they are asked about."""
+"""Verification and repair of a sheet: differences, corrections of users, and problems for the operator."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from connector.testing import interview_id
 from sinks.google_sheets.verify import WRONG
 from tests.sinks.google_sheets.conftest import TAB, person_of, scored
 
-PEOPLE = [person_of(number) for number in range(1, 41)]
+INTERVIEWS = [person_of(number) for number in range(1, 41)]
 
 
 @pytest.fixture
 async def full(harness):
     """Forty interviews, all in sync."""
-    await harness.show(*PEOPLE)
+    await harness.show(*INTERVIEWS)
     harness.context.clock.advance(60)
     return harness
 
@@ -50,22 +50,22 @@ async def test_a_correction_is_reported_and_not_changed(full):
     report = await full.verify()
     assert report.in_sync
     assert report.differences == [Difference("corrected by users", interview_id(3), "Interviews, row 4: Candidate")]
-    await full.look_after()
+    await full.verify_and_repair()
     assert full.records()[interview_id(3)]["Candidate"] == "Corrected"
 
 
 async def test_news_that_never_came_are_a_difference_and_are_made_up_for(full):
-    full.know([scored(PEOPLE[4], 4)])
+    full.know([scored(INTERVIEWS[4], 4)])
     report = await full.verify()
     assert kinds(report) == {interview_id(5): "different"}
-    await full.look_after()
+    await full.verify_and_repair()
     assert full.records()[interview_id(5)]["Score"] == 4
     assert (await full.verify()).in_sync
 
 
 async def test_what_is_pending_is_no_difference(full):
-    full.know([scored(PEOPLE[4], 4)])
-    full.context.shown[interview_id(5)] = Subscription(scored(PEOPLE[4], 4), pending=True)
+    full.know([scored(INTERVIEWS[4], 4)])
+    full.context.shown[interview_id(5)] = Subscription(scored(INTERVIEWS[4], 4), pending=True)
     report = await full.verify()
     assert (report.in_sync, report.counts["pending"]) == (True, 1)
 
@@ -73,7 +73,7 @@ async def test_what_is_pending_is_no_difference(full):
 async def test_a_missing_row_is_found_and_added(full):
     full.know([person_of(41)])
     assert kinds(await full.verify()) == {interview_id(41): "missing"}
-    await full.look_after()
+    await full.verify_and_repair()
     assert interview_id(41) in full.records()
 
 
@@ -100,17 +100,17 @@ async def test_a_deleted_row_is_reported_and_stays_deleted(full):
     full.person.delete_rows(TAB, 7)
     report = await full.verify()
     assert (report.in_sync, kinds(report)) == (True, {interview_id(7): "deleted by users"})
-    await full.look_after()
+    await full.verify_and_repair()
     assert interview_id(7) not in full.records()
 
 
-async def test_with_recreate_a_deleted_row_is_written_again(make_desk):
-    harness = make_desk(recreate=True)
-    await harness.show(*PEOPLE)
+async def test_with_recreate_a_deleted_row_is_written_again(make_decision_sheet):
+    harness = make_decision_sheet(recreate=True)
+    await harness.show(*INTERVIEWS)
     harness.person.delete_rows(TAB, 7)
     harness.context.clock.advance(60)
     assert not (await harness.verify()).in_sync
-    await harness.look_after()
+    await harness.verify_and_repair()
     assert interview_id(7) in harness.records()
     assert (await harness.verify()).in_sync
 
@@ -120,7 +120,7 @@ async def test_a_spoilt_id_is_reported_and_put_back(full, value):
     full.person.edit(TAB, 9, full.place("Interview ID"), value)
     report = await full.verify()
     assert (report.in_sync, kinds(report)[interview_id(9)]) == (False, "broken key")
-    await full.look_after()
+    await full.verify_and_repair()
     assert full.records()[interview_id(9)]["Candidate"] == "Wayne Knight 9"
     assert (await full.verify()).in_sync
 
@@ -129,7 +129,7 @@ async def test_ten_emptied_ids_are_all_put_back(full):
     full.person.edit(TAB, 0, full.place("Interview ID"), "Interview ID")
     for row in range(1, 11):
         full.person.edit(TAB, row, full.place("Interview ID"), None)
-    await full.look_after()
+    await full.verify_and_repair()
     assert len(full.records()) == 40
 
 
@@ -137,18 +137,18 @@ async def test_a_doubled_id_is_reported_and_nothing_is_deleted(full):
     full.person.copy_row(TAB, 2, 5)
     report = await full.verify()
     assert (report.in_sync, kinds(report)[interview_id(2)]) == (False, "doubled")
-    await full.look_after()
+    await full.verify_and_repair()
     assert full.column("Interview ID").count(interview_id(2)) == 2
 
 
-async def test_a_new_column_is_filled_in_all_rows(make_desk, full):
+async def test_a_new_column_is_filled_in_all_rows(make_decision_sheet, full):
     full.config = full.config.model_copy(
         update={"columns": (*full.config.columns, type(full.config.columns[0])(field="hash"))}
     )
     await full.restart()
-    full.know([replace(each, values={**each.values, "hash": f"h-{each.id}"}) for each in PEOPLE])
-    await full.settle(scored(full.truth[PEOPLE[0].id], 4))
-    assert full.column("Hash") == [f"h-{each.id}" for each in PEOPLE]
+    full.know([replace(each, values={**each.values, "hash": f"h-{each.id}"}) for each in INTERVIEWS])
+    await full.settle(scored(full.interviews[INTERVIEWS[0].id], 4))
+    assert full.column("Hash") == [f"h-{each.id}" for each in INTERVIEWS]
 
 
 async def test_a_column_taken_out_of_the_settings_is_people_s_until_it_comes_back_and_is_filled(full):
@@ -156,7 +156,7 @@ async def test_a_column_taken_out_of_the_settings_is_people_s_until_it_comes_bac
     without = tuple(column for column in columns if column.field != "score")
     full.config = full.config.model_copy(update={"columns": without})
     await full.restart()
-    news = [scored(each, 4) for each in PEOPLE]
+    news = [scored(each, 4) for each in INTERVIEWS]
     await full.settle(*news)
     assert set(full.column("Score")) == {None}
     full.config = full.config.model_copy(update={"columns": columns})
@@ -169,14 +169,14 @@ async def test_a_column_taken_out_of_the_settings_is_people_s_until_it_comes_bac
 async def test_another_time_zone_of_the_spreadsheet_changes_the_dates_of_all_rows(full):
     before = full.column("Invited")
     full.person.set_timezone("America/New_York")
-    await full.settle(scored(PEOPLE[0], 4))
+    await full.settle(scored(INTERVIEWS[0], 4))
     assert all(abs(was - now - 6 / 24) < 1e-6 for was, now in zip(before, full.column("Invited"), strict=True))
 
 
 async def test_an_emptied_tab_stops_the_sink_until_a_person_says_what_to_do(full):
     full.person.delete_rows(TAB, 1, 12)
     with pytest.raises(SinkBroken) as caught:
-        await full.deliver(scored(PEOPLE[20], 4))
+        await full.deliver(scored(INTERVIEWS[20], 4))
     assert caught.value.until_resumed
     assert caught.value.reason == '12 of 40 rows are gone from the tab "Interviews" at once'
     assert full.counts().get("write") == 1
@@ -185,9 +185,9 @@ async def test_an_emptied_tab_stops_the_sink_until_a_person_says_what_to_do(full
 @pytest.mark.parametrize(("mode", "rows"), [("accept", 28), ("refill", 40)])
 async def test_the_mode_of_the_operator_decides(full, mode, rows):
     full.person.delete_rows(TAB, 1, 12)
-    await full.broken(scored(PEOPLE[20], 4))
+    await full.broken(scored(INTERVIEWS[20], 4))
     full.context.notes["resume"] = {"mode": mode}
-    await full.settle(scored(PEOPLE[20], 4))
+    await full.settle(scored(INTERVIEWS[20], 4))
     assert len(full.records()) == rows
     assert "resume" not in full.context.notes
     assert (await full.verify()).in_sync
@@ -195,14 +195,14 @@ async def test_the_mode_of_the_operator_decides(full, mode, rows):
 
 async def test_ten_rows_at_once_are_no_alarm(full):
     full.person.delete_rows(TAB, 1, 10)
-    await full.show(scored(PEOPLE[20], 4))
+    await full.show(scored(INTERVIEWS[20], 4))
     assert len(full.records()) == 30
 
 
 async def test_a_header_below_other_rows_is_found(full):
     full.person.insert_rows(TAB, 0, 3)
     full.person.edit(TAB, 0, 0, "Hiring 2026")
-    await full.show(scored(PEOPLE[0], 4), person_of(41))
+    await full.show(scored(INTERVIEWS[0], 4), person_of(41))
     header, *rows = full.rows()[3:]
     records = {row[header.index("Interview ID")]: dict(zip(header, row, strict=True)) for row in rows}
     assert len(records) == 41
@@ -210,10 +210,10 @@ async def test_a_header_below_other_rows_is_found(full):
     assert (await full.verify()).in_sync
 
 
-async def test_a_deleted_interview_is_cleared_where_that_is_wanted(make_desk):
-    harness = make_desk(on_delete="clear")
-    await harness.show(*PEOPLE[:2])
-    await harness.show(replace(PEOPLE[0], stage=Stage.DELETED))
+async def test_a_deleted_interview_is_cleared_where_that_is_wanted(make_decision_sheet):
+    harness = make_decision_sheet(on_delete="clear")
+    await harness.show(*INTERVIEWS[:2])
+    await harness.show(replace(INTERVIEWS[0], stage=Stage.DELETED))
     record = harness.records()[interview_id(1)]
     assert {title: value for title, value in record.items() if value is not None} == {
         "Stage": "Deleted",
@@ -222,13 +222,13 @@ async def test_a_deleted_interview_is_cleared_where_that_is_wanted(make_desk):
     assert (await harness.verify()).in_sync
 
 
-async def test_nothing_of_a_deleted_interview_stays_where_that_is_wanted_but_people_s_notes_do(make_desk):
-    harness = make_desk(on_delete="remove")
-    await harness.show(*PEOPLE[:3])
+async def test_nothing_of_a_deleted_interview_stays_where_that_is_wanted_but_people_s_notes_do(make_decision_sheet):
+    harness = make_decision_sheet(on_delete="remove")
+    await harness.show(*INTERVIEWS[:3])
     harness.person.insert_columns(TAB, 1)
     harness.person.write(TAB, [["Notes"], ["one"], ["two"], ["three"]], 0, 1)
     harness.context.clock.advance(60)
-    gone = replace(PEOPLE[1], stage=Stage.DELETED)
+    gone = replace(INTERVIEWS[1], stage=Stage.DELETED)
     await harness.show(gone)
     assert harness.records().keys() == {interview_id(1), interview_id(3)}
     assert [value for value in harness.rows()[2] if value is not None] == ["two"]
@@ -237,29 +237,29 @@ async def test_nothing_of_a_deleted_interview_stays_where_that_is_wanted_but_peo
     assert (await harness.verify()).in_sync
 
 
-async def test_an_interview_that_left_the_routes_goes_and_comes_back_with_them(make_desk):
-    harness = make_desk(on_leave="remove")
-    await harness.show(*PEOPLE[:3])
+async def test_an_interview_that_left_the_routes_goes_and_comes_back_with_them(make_decision_sheet):
+    harness = make_decision_sheet(on_leave="remove")
+    await harness.show(*INTERVIEWS[:3])
     harness.context.clock.advance(60)
-    harness.know([PEOPLE[1]], unrouted=True)
+    harness.know([INTERVIEWS[1]], unrouted=True)
     assert kinds(await harness.verify()) == {interview_id(2): "different"}
-    await harness.look_after()
+    await harness.verify_and_repair()
     assert harness.records().keys() == {interview_id(1), interview_id(3)}
     assert (await harness.verify()).in_sync
-    harness.know([PEOPLE[1]])
-    await harness.settle(PEOPLE[1])
+    harness.know([INTERVIEWS[1]])
+    await harness.settle(INTERVIEWS[1])
     assert harness.records()[interview_id(2)]["Candidate"] == "Wayne Knight 2"
 
 
-async def test_rows_that_move_while_one_is_removed_lose_nothing(make_desk):
-    harness = make_desk(on_delete="remove")
-    await harness.show(*PEOPLE[:6])
+async def test_rows_that_move_while_one_is_removed_lose_nothing(make_decision_sheet):
+    harness = make_decision_sheet(on_delete="remove")
+    await harness.show(*INTERVIEWS[:6])
     harness.context.clock.advance(60)
     harness.google.before_write = lambda: harness.person.sort(TAB, 0, descending=len(harness.google.calls) % 2 == 0)
-    await harness.settle(replace(PEOPLE[1], stage=Stage.DELETED), calm=False, rounds=200)
+    await harness.settle(replace(INTERVIEWS[1], stage=Stage.DELETED), is_edited=True, rounds=200)
     harness.google.before_write = None
-    await harness.settle(*harness.truth.values())
-    await harness.look_after()
+    await harness.settle(*harness.interviews.values())
+    await harness.verify_and_repair()
     assert harness.records().keys() == {interview_id(n) for n in (1, 3, 4, 5, 6)}
     assert (await harness.verify()).in_sync
 
@@ -268,25 +268,25 @@ async def test_stray_values_in_a_row_without_an_interview_are_removed(full):
     full.person.insert_rows(TAB, 3)
     full.context.clock.advance(60)
     full.google.before_write = once(lambda: full.person.move_rows(TAB, 3, 2))
-    await full.settle(scored(PEOPLE[1], 4))
+    await full.settle(scored(INTERVIEWS[1], 4))
     assert [row["Score"] for row in full.google.records(full.id, TAB) if row["Interview ID"] is None] == [None]
     assert full.records()[interview_id(2)]["Score"] == 4
     assert (await full.verify()).in_sync
 
 
 async def test_the_result_of_a_verification_is_kept(full):
-    await full.look_after()
+    await full.verify_and_repair()
     note = full.context.notes["verify"]
     assert (note["in_sync"], note["counts"]) == (True, {"in sync": 40})
 
 
-async def test_a_verification_of_many_tabs_reads_them_all(make_desk):
-    harness = make_desk(worksheet="{position}")
+async def test_a_verification_of_many_tabs_reads_them_all(make_decision_sheet):
+    harness = make_decision_sheet(worksheet="{position}")
     people = [person_of(n, position_id=f"job-{n % 3}", position_name=f"Job {n % 3}") for n in range(1, 10)]
     await harness.show(*people)
     harness.know([scored(people[0], 4)])
     assert kinds(await harness.verify()) == {interview_id(1): "different"}
-    await harness.look_after()
+    await harness.verify_and_repair()
     assert (await harness.verify()).counts == {"in sync": 9}
 
 

@@ -1,4 +1,4 @@
-"""The planner and the settling, tried on sheets of every shape with people of every habit."""
+"""The planner and the settlement, on sheets of any shape with any edits of users."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def write_of(view, wanted, limits=None, known=()):
 
 
 def flush(model, states, notes, limits=None):
-    """Writes until nothing is left; every write must be clean. Gives their number."""
+    """Writes until nothing is due. Every write must be clean. Returns the number of writes."""
     writes = 0
     left = wanted_of(states, notes)
     while True:
@@ -142,26 +142,26 @@ _ACTS = {
 }
 
 
-def human_cells(model):
-    """Everything that people wrote, with how often; wherever it is."""
+def cells_of_users(model):
+    """Counts the texts of users in all cells."""
     texts = [value for row in model.cells() for value in row if isinstance(value, str)]
     return Counter(text for text in texts if text.lower().startswith(("own ", "note ")))
 
 
 @settings(max_examples=60, deadline=None)
 @given(some, habits, states, st.booleans())
-def test_rows_are_right_and_people_s_cells_untouched_whatever_they_did_before(first, people, second, forgotten):
+def test_rows_are_correct_and_cells_of_users_unchanged_after_any_edits(first, people, second, forgotten):
     model, notes = TabModel(), {}
     flush(model, first, notes)
     for number, habit in enumerate(people):
         act(model, habit, number)
-    before = human_cells(model)
+    before = cells_of_users(model)
     there = {record["Interview ID"] for record in model.records()}
     if forgotten:
         notes.clear()
     flush(model, second, notes)
     found = {record["Interview ID"]: record for record in model.records() if record["Interview ID"]}
-    assert human_cells(model) == before
+    assert cells_of_users(model) == before
     for key, values in second.items():
         if key in there or key not in first or forgotten:
             assert ours(found[key]) == shown(values)
@@ -185,21 +185,21 @@ def test_a_write_that_people_got_ahead_of_is_refused_or_every_row_it_hit_is_name
     write, _ = write_of(model.view(), wanted_of(changed, notes))
     for number, habit in enumerate(between, 10):
         act(model, habit, number)
-    human = human_cells(model)
-    stood = {record["Interview ID"]: ours(record) for record in model.records() if record["Interview ID"]}
+    human = cells_of_users(model)
+    before = {record["Interview ID"]: ours(record) for record in model.records() if record["Interview ID"]}
     try:
         model.apply(write.body)
     except GoogleError as error:
         assert error.code == 400  # noqa: PT017 - one of two good ends
         return
     settled = settle(write.tab_writes[0], model.view())
-    assert human_cells(model) == human
+    assert cells_of_users(model) == human
     right = {each.key: shown({k: v for k, v in each.cells.items() if k != KEY}) for each in settled.proven}
     stray_values = settled.hit | {each.key for each in settled.unproven}
     for record in model.records():
         key = record["Interview ID"]
         if key and key not in stray_values:
-            due = right.get(key, stood.get(key))
+            due = right.get(key, before.get(key))
             assert ours(record) == {title: due[title] for title in ours(record)}
 
 

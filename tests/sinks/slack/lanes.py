@@ -1,4 +1,4 @@
-"""Real lanes on a real store, in a time that only jumps: from what is due to what is due next, or to what arrives."""
+"""Real lanes on a real store, with a clock that moves to the next due time or the next arrival."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ GROUP = 7
 
 
 class JumpingClock(ManualClock):
-    """Nobody waits on it: whoever runs the lanes moves it on."""
+    """A clock without waits, which the runner of the lanes moves."""
 
     async def wait(self, event: asyncio.Event, seconds: float) -> bool:
         await event.wait()
@@ -36,7 +36,7 @@ class JumpingClock(ManualClock):
 
 @dataclass(frozen=True)
 class Arrival:
-    """A webhook that comes at `at` (epoch milliseconds)."""
+    """A webhook that is received at `at` (epoch milliseconds)."""
 
     at: int
     payload: dict[str, Any]
@@ -51,7 +51,7 @@ class Silent:
 
 
 class Lanes:
-    """One lane per sink; every sink gets everything. `steps` counts the looks of all lanes."""
+    """One lane per sink; every sink gets everything. `steps` counts the searches of all lanes."""
 
     def __init__(self, folder: Path, clock: JumpingClock, sinks: Sequence[SlackSink]) -> None:
         self.clock = clock
@@ -69,7 +69,7 @@ class Lanes:
         await self.store.write(lambda c: leases.register(c, {sink.name: "slack" for sink in self.sinks}))
 
     async def run(self, arrivals: Sequence[Arrival] = (), *, until: int | None = None) -> None:
-        """Runs until nothing is pending and nothing arrives any more, or until a time."""
+        """Runs until nothing is pending and all webhooks have arrived, or until a time."""
         waiting = sorted(arrivals, key=lambda one: one.at)
         while True:
             now = self.clock.now()

@@ -1,4 +1,4 @@
-"""Candidates of whom no two share any datum, and a judge that finds the data of one in a message about another."""
+"""Candidates without common data, and a check that finds data of one in a message about another."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from connector.testing import START
 
 @dataclass(frozen=True)
 class Person:
-    """What only the candidate with this number has."""
+    """The data of the candidate with this number, which no other one has."""
 
     number: int
     position_id: str
@@ -72,7 +72,7 @@ def webhook(name: str, number: int, *, position: str = "", at: int | None = None
 
 
 def foreign_data(messages: Sequence[Message], most: int = 400) -> list[str]:
-    """Every message that shows data of a candidate whom it is not about, by what the channel holds alone. A digest is
+    """Returns every message that shows data of another candidate, by the content of the channel alone. A digest is
     about a position and may show its title.
     """
     people = [person(number) for number in range(most)]
@@ -92,5 +92,5 @@ def foreign_data(messages: Sequence[Message], most: int = 400) -> list[str]:
 
 
 def _shows(texts: str, mark: str) -> bool:
-    """Whether the mark is there as a word of its own: one score may be part of another."""
+    """Whether the text is a separate word, because one score may be part of another."""
     return any(word.strip(".,|<>()*") == mark for word in texts.split())

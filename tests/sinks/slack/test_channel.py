@@ -1,4 +1,4 @@
-"""What happens to content that Slack would not take, and to secrets in the logs of the SDK."""
+"""Content that Slack would refuse, and secrets in the logs of the SDK."""
 
 from __future__ import annotations
 

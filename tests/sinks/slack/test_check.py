@@ -57,7 +57,7 @@ async def test_missing_scopes_are_reported_with_their_purpose(slack: SlackEmulat
         ({}, ("chat:write",), "warning", "was not checked: missing_scope"),
     ],
 )
-async def test_the_channel_is_judged(
+async def test_the_state_of_the_channel_is_reported(
     slack: SlackEmulator, flags: dict[str, bool], scopes: tuple[str, ...], level: str, words: str
 ) -> None:
     slack.bot.scopes = scopes
@@ -87,8 +87,10 @@ async def test_a_webhook_cannot_be_checked_and_says_what_else_it_cannot_do(slack
     sink = SlackSink("hook", SlackSink.Config(webhook_url=slack.add_webhook(channel), privacy="auto"))
     findings = await sink.check_connection()
     assert [finding.level for finding in findings] == ["warning"] * 3
-    told = " ".join(finding.message for finding in findings)
-    assert [word for word in ("edit", "threads", "names back", "lost messages", "initials") if word not in told] == []
+    messages = " ".join(finding.message for finding in findings)
+    assert [
+        word for word in ("edit", "threads", "names back", "lost messages", "initials") if word not in messages
+    ] == []
     assert slack.requests == []
 
 

@@ -1,4 +1,4 @@
-"""What the SDK and HTTP do when things go wrong, seen through the client: one request each, and a class for it."""
+"""Failures of the SDK and of HTTP, as the client reports them: one request each, with its meaning."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("fault", "verdict", "stored"), WRONG)
+@pytest.mark.parametrize(("fault", "expected", "stored"), WRONG)
 async def test_a_bad_answer_has_a_class_and_no_second_request(
-    slack: SlackEmulator, bot: BotClient, fault: Fault, verdict: tuple[Status, str], stored: int
+    slack: SlackEmulator, bot: BotClient, fault: Fault, expected: tuple[Status, str], stored: int
 ) -> None:
     slack.faults.add(fault)
     result = await bot.post(MESSAGE)
-    assert (result.status, result.error) == verdict
+    assert (result.status, result.error) == expected
     assert slack.requests == ["chat.postMessage"]
     assert len(slack.messages(bot.channel)) == stored
 
@@ -108,7 +108,7 @@ async def test_nothing_is_unfurled_linked_or_parsed(slack: SlackEmulator, bot: B
 async def test_a_proxy_of_the_environment_is_not_used_on_this_machine(
     slack: SlackEmulator, channel: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The environment is the one thing that can only be set from outside, hence the patch."""
+    """The proxy can only be set in the environment, so the test patches it."""
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     one = BotClient(slack.token, channel, slack.api_url)

@@ -1,4 +1,4 @@
-"""Settings, and the sentences that refuse bad ones."""
+"""The settings, and the errors of wrong ones."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_token_and_channel_are_enough() -> None:
 
 
 def test_the_default_is_quiet() -> None:
-    """A finish is told loudly, changes in the thread, invitations by the digest, deletions by nothing new."""
+    """A finish notifies, changes are replies, invitations are counted in the digest, and deletions post nothing."""
     events = SlackConfig(token=TOKEN, channel="C0123456789").events
     names = ("create", "finish", "score-updated", "status-change", "delete", "unheard-of")
     modes = [events.of(f"interview.{name}") for name in names]

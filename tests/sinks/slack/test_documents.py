@@ -1,4 +1,4 @@
-"""The app manifests and the guide say what the code says."""
+"""The app manifests and the guide agree with the code."""
 
 from __future__ import annotations
 

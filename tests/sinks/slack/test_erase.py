@@ -1,4 +1,4 @@
-"""An erase deletes everything about a candidate from the channel, whatever Slack and users do meanwhile."""
+"""An erase deletes everything about a candidate from the channel, with any failures of Slack and edits of users."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PERSON = {"candidate": {"name": "Ada Erasable", "email": "ada.erasable@example.c
 
 
 async def erase(feed: Feed, number: int = 7) -> tuple[str, str]:
-    """Erases, and returns the state of the delivery with what was done or why not."""
+    """Erases. Returns the state of the delivery with its reference or reason."""
     await feed.lane.erase(f"{number:024x}")
     await feed.lane.run()
     (done,) = [each for each in await feed.lane.deliveries() if each.purpose == ERASE]

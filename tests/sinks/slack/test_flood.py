@@ -1,4 +1,4 @@
-"""Five thousand invitations and fifty finishes in one minute: the channel stays calm and no finish waits in a queue."""
+"""Five thousand invitations and fifty finishes in one minute: few messages, and no finish waits in a queue."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def arrivals() -> list[Arrival]:
 
 
 def forced_waits(at: list[int]) -> list[float]:
-    """Seconds that each of these messages waits when one a second goes out, three at once after a rest."""
+    """The seconds that each message waits at one message per second, three at once after a pause."""
     waits, full_at = [], 0.0
     for when in sorted(at):
         now = when / 1000
@@ -55,12 +55,12 @@ async def test_a_flood(tmp_path: Path) -> None:
     parents = {m.metadata["event_payload"]["i"]: m for m in messages if "i" in m.metadata["event_payload"]}
     waits = [float(parents[one].ts) - at / 1000 for one, at in finished.items()]
     forced = forced_waits(list(finished.values()))
-    told = figures(messages)["invited"]
+    counted = figures(messages)["invited"]
     print(calls, max(waits), max(forced), lanes.steps)
     assert set(parents) == set(finished)
     assert calls["chat.postMessage"] <= 80
     assert calls["chat.update"] <= 15
     assert max(waits) <= max(forced) + FORCED
-    assert told == CREATES
+    assert counted == CREATES
     assert [call.error for call in slack.calls if call.error] == []
     assert slack.problems() == []

@@ -1,4 +1,4 @@
-"""What naming the type costs."""
+"""The imports of the sink's type."""
 
 from __future__ import annotations
 

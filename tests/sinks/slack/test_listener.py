@@ -1,4 +1,4 @@
-"""Clicks in Slack: payloads of every form, who may decide, and what is stored before an acknowledgement."""
+"""Clicks in Slack: payloads of any form, permissions, and what is stored before an acknowledgement."""
 
 from __future__ import annotations
 

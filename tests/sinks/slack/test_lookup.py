@@ -1,4 +1,4 @@
-"""An answer was lost; the same delivery comes back with `maybe_sent`, and its message is looked for."""
+"""After a lost answer the delivery is called again with `maybe_sent`, and its message is searched."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.sinks.slack.test_sink import NOTE, delivery, says, turn
 
 
 class TestLookUp:
-    """An answer was lost; the same delivery comes back with `maybe_sent`."""
+    """After a lost answer the delivery is called again with `maybe_sent`."""
 
     async def lose(self, slack: SlackEmulator, sink: SlackSink, context: FakeContext, fault: Fault) -> int:
         slack.faults.add(fault)
@@ -141,8 +141,8 @@ async def test_a_note_of_version_1_still_finds_the_message_of_a_lost_answer(
     await turn(sink, context, delivery())
     intent = context.notes[NOTE]["intent"]
     (call,) = intent["calls"]
-    told = {"announced": True, "stage": "To evaluate", "stage_at": started}
-    said = [{"told": told, "hash": call["content_hash"]}]
+    announced = {"announced": True, "stage": "To evaluate", "stage_at": started}
+    said = [{"told": announced, "hash": call["content_hash"]}]
     old = {"k": intent["delivery_id"], "at": intent["at_ms"], "thread": "", "said": said, "plain": "", "mention": ""}
     context.apply({NOTE: {"intent": old}})
     context.clock.advance(5)

@@ -1,4 +1,4 @@
-"""Every fault at every call, alone and followed by a death of the process: the channel ends the same."""
+"""Every fault at every call, with and without an end of the process: the final channel is the same."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ USUAL_ENDS = ["deleted", pytest.param("kept", marks=pytest.mark.chaos)]
 
 
 def nth(number: int, fault: Fault) -> Callable[[str], Fault | None]:
-    """Strikes at the call with this number."""
+    """Fails the call with this number."""
     left = [number]
 
     def choose(_call: str) -> Fault | None:
@@ -46,10 +46,9 @@ def nth(number: int, fault: Fault) -> Callable[[str], Fault | None]:
     return choose
 
 
-async def live(slack: SlackEmulator, events: list[Payload], *, dies_at: int = -1) -> tuple[list[str], int]:
-    """One life, an event every ten seconds. `dies_at`: the call of the sink after which the process dies.
-
-    Returns every broken promise, and the number of calls.
+async def play(slack: SlackEmulator, events: list[Payload], *, dies_at: int = -1) -> tuple[list[str], int]:
+    """Sends the events of one interview, one every ten seconds. After the call `dies_at` of the sink the process dies.
+    Returns the broken rules and the number of calls.
     """
     clock = ManualClock()
     slack.clock = lambda: clock.now() / 1000
@@ -77,14 +76,14 @@ async def work(lane: LaneRunner, until: int | None, dies_at: int) -> None:
 async def broken_by(slack: SlackEmulator, events: list[Payload], number: int, fault: Fault) -> list[str]:
     """Returns the broken rules after a fault at one call."""
     slack.faults.choose(nth(number, fault))
-    broken, _ = await live(slack, events)
+    broken, _ = await play(slack, events)
     return broken
 
 
 async def test_a_fault_at_any_call(slack: SlackEmulator) -> None:
-    """The worst one at every call, and the others in turn: two of them at each call, each at several calls."""
+    """The worst fault at every call, and of the others two at each call, each at several calls."""
     events = LIFE + ENDS["deleted"]
-    await live(slack, events)
+    await play(slack, events)
     calls = len(slack.requests)
     assert calls >= 7
     others = [fault for fault in FAULTS if fault != WORST]
@@ -98,7 +97,7 @@ async def test_a_fault_at_any_call(slack: SlackEmulator) -> None:
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.kind}-{fault.status}")
 async def test_every_fault_at_every_call(slack: SlackEmulator, fault: Fault, end: str) -> None:
     events = LIFE + ENDS[end]
-    await live(slack, events)
+    await play(slack, events)
     calls = len(slack.requests)
     assert calls >= 7
     for number in range(calls):
@@ -108,10 +107,10 @@ async def test_every_fault_at_every_call(slack: SlackEmulator, fault: Fault, end
 @pytest.mark.parametrize("end", USUAL_ENDS)
 async def test_a_death_at_any_step(slack: SlackEmulator, end: str) -> None:
     events = LIFE + ENDS[end]
-    _, steps = await live(slack, events)
+    _, steps = await play(slack, events)
     assert steps >= 9
     for number in range(steps):
-        broken, _ = await live(slack, events, dies_at=number)
+        broken, _ = await play(slack, events, dies_at=number)
         assert broken == [], number
 
 
@@ -125,10 +124,10 @@ async def test_a_death_at_any_step(slack: SlackEmulator, end: str) -> None:
 )
 async def test_a_fault_at_any_call_and_a_death_at_the_next_step(slack: SlackEmulator, fault: Fault, later: int) -> None:
     events = LIFE + ENDS["deleted"]
-    _, steps = await live(slack, events)
+    _, steps = await play(slack, events)
     calls = len(slack.requests)
     for number in range(calls):
         for step in range(number, min(number + later, steps)):
             slack.faults.choose(nth(number, replace(fault, match=None)))
-            broken, _ = await live(slack, events, dies_at=step)
+            broken, _ = await play(slack, events, dies_at=step)
             assert broken == [], (number, step)

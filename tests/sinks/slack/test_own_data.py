@@ -21,8 +21,8 @@ LOST = [faults.REFUSE, faults.DROP, faults.APPLY_503, faults.BROKEN_JSON]
 NAMES = ("create", "finish", "score-updated", "status-change", "delete")
 
 
-class Dying(SlackSink):
-    """Its process dies now and then after a call and before the outcome is stored, as far as the store can know."""
+class CrashingSink(SlackSink):
+    """A sink whose process sometimes dies after a call and before the outcome is stored."""
 
     chance = random.Random(0)
     dies = False
@@ -34,7 +34,7 @@ class Dying(SlackSink):
         return result
 
 
-def story(chance: random.Random) -> list[Arrival]:
+def arrivals(chance: random.Random) -> list[Arrival]:
     """Events of all interviews in random order, in bursts: many are due at once and share calls."""
     events = [
         webhook(name, number, position=f"p{number}" if chance.random() < 0.5 else "shared")
@@ -53,12 +53,12 @@ async def test_no_message_shows_the_data_of_another_candidate(tmp_path: Path, se
     with SlackEmulator(lambda: clock.now() / 1000) as slack:
         channel = slack.add_channel("hiring")
         config = SlackConfig(token=slack.token, channel=channel, api_url=slack.api_url, rate_per_second=20)
-        sink = Dying("hiring", config)
+        sink = CrashingSink("hiring", config)
         sink.chance, sink.dies = chance, True
         slack.faults.choose(lambda _: chance.choice(LOST) if chance.random() < 0.1 else None)
         lanes = Lanes(tmp_path, clock, [sink])
         await lanes.start()
-        events = story(chance)
+        events = arrivals(chance)
         await lanes.run(events, until=START + 600_000)
         sink.dies = False
         slack.faults.choose(None)

@@ -1,4 +1,4 @@
-"""A queue behind one bucket, and Slack away for a minute: few calls for nothing, and the best goes first afterwards."""
+"""A queue that waits for one bucket, and a minute without Slack: few failed calls, and the best priority first."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def scored(number: int, at: int = START) -> Arrival:
     return Arrival(at, payload("score-updated", number, START, score={"value": 4}))
 
 
-async def test_rows_that_wait_for_one_bucket_are_not_tried_again_and_again(
+async def test_rows_that_wait_for_one_bucket_are_not_tried_repeatedly(
     lanes: Lanes, slack: SlackEmulator, clock: JumpingClock, channel: str
 ) -> None:
-    """Each is refused a token at most once; a finish that comes last is sent next."""
+    """Each row gets no token at most once. A finish that arrives last is sent next."""
     slack.limits = True
     arrivals = [scored(number) for number in range(ROWS)]
     await lanes.run([*arrivals, finish(ROWS, START + 10_500)])
@@ -56,15 +56,15 @@ async def test_rows_that_wait_for_one_bucket_are_not_tried_again_and_again(
 async def test_a_minute_without_slack_costs_few_calls_and_no_doubles(
     lanes: Lanes, slack: SlackEmulator, clock: JumpingClock, channel: str
 ) -> None:
-    """The lane rests instead of making every row unclear; afterwards finishes go before scores."""
+    """The lane rests, so that not every row becomes unclear. Then finishes are sent before scores."""
     slack.faults.choose(lambda _call: faults.APPLY_503 if clock.now() < START + 60_000 else None)
     arrivals = [*(scored(number) for number in range(30)), *(finish(number, START + 1) for number in range(40, 60))]
     await lanes.run(arrivals)
     during = [call for call in slack.calls if call.at < START / 1000 + 60]
     assert len(during) <= 10
     assert sum("conversations" in call.method for call in slack.calls) <= 10
-    told = [message for message in slack.messages(channel) if not message.is_reply]
-    names = [int(message.text.split()[2]) for message in told]
+    posted = [message for message in slack.messages(channel) if not message.is_reply]
+    names = [int(message.text.split()[2]) for message in posted]
     assert sorted(names) == [*range(30), *range(40, 60)]
     after = names[3:]
     assert all(number >= 40 for number in after[:17])
@@ -74,7 +74,7 @@ async def test_a_minute_without_slack_costs_few_calls_and_no_doubles(
 async def test_three_sinks_of_one_workspace_share_its_edits(
     tmp_path: Path, slack: SlackEmulator, clock: JumpingClock
 ) -> None:
-    """Slack gives some fifty a minute, whatever the number of channels."""
+    """Slack allows about 50 edits a minute for all channels."""
     slack.limits = True
     config = {"token": slack.token, "api_url": slack.api_url}
     sinks = [SlackSink(f"s{n}", SlackSink.Config(channel=slack.add_channel(f"c{n}"), **config)) for n in range(3)]

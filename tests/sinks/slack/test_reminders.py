@@ -1,4 +1,4 @@
-"""Reminders and weekly summaries in Slack: what they list, what removes a line, and what no crash can change."""
+"""Reminders and weekly summaries in Slack: their lines, and their content after crashes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Channel:
         self._channel = channel
 
     async def finish(self, number: int, days: int = 0, **fields: Any) -> None:
-        """A candidate finishes so many days after START."""
+        """A candidate finishes this number of days after START."""
         at = START + days * DAY
         await self.lane.add(
             make_event(number=number, occurred_at=at, completed=at, candidate_name=f"Ana {number}", **fields)
@@ -44,7 +44,7 @@ class Channel:
         await self.lane.run()
 
     async def change(self, number: int, **fields: Any) -> None:
-        """Something is decided or deleted now."""
+        """The interview is decided or deleted now."""
         at = self.lane.clock.now()
         name = "interview.delete" if "deleted" in fields else "interview.status-change"
         await self.lane.add(make_event(name, number=number, occurred_at=at, candidate_name=f"Ana {number}", **fields))
@@ -74,7 +74,7 @@ class Channel:
         return [line for text in texts for line in text.split("\n")]
 
     def held(self, at: int | None = None) -> str:
-        """Everything that Slack has of the messages, or of one."""
+        """Everything that Slack stores about the messages, or about one."""
         chosen = self.messages if at is None else [self.messages[at]]
         return str([[message.text, message.blocks, message.metadata] for message in chosen])
 
@@ -183,7 +183,7 @@ async def test_a_position_may_have_days_of_its_own(make: Make, positions: dict[s
 
 @pytest.mark.parametrize("fields", [{"finalist": NOW}, {"archived": NOW}, {"deleted": True}])
 async def test_a_line_disappears_with_the_decision(make: Make, fields: dict[str, Any]) -> None:
-    """The event itself is announced nowhere."""
+    """The event itself posts nothing."""
     channel = await make()
     await channel.finish(1)
     await channel.finish(2)
@@ -214,7 +214,7 @@ async def test_names_are_shown_as_privacy_allows(make: Make) -> None:
 
 
 async def test_in_quiet_hours_it_waits_for_their_end(make: Make) -> None:
-    """A sink that was paused over the evening is called at night."""
+    """For example, a sink that was paused in the evening is called at night."""
     channel = await make(quiet_hours={"start": "10:00", "end": "11:00"})
     await channel.finish(1)
     await channel.ask()
@@ -226,7 +226,7 @@ async def test_in_quiet_hours_it_waits_for_their_end(make: Make) -> None:
 
 
 async def test_a_reminder_whose_outcome_was_lost_is_posted_once(make: Make) -> None:
-    """A decision in between removes its line all the same."""
+    """A decision in between removes its line, too."""
     channel = await make()
     await channel.finish(1)
     await channel.finish(2)

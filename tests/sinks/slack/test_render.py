@@ -1,4 +1,4 @@
-"""The message: within Slack's limits whatever the candidate wrote, and the same bytes for the same input."""
+"""The message: within Slack's limits with any text of a candidate, and the same bytes for the same input."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def news_of(kind: ChangeKind, before: float | None = None, after: float | None =
 
 
 def messages(interview: Interview, change: Announcement, digest: DigestRecord, style: Style) -> list[Message]:
-    """Every kind of message there is."""
+    """A message of every kind."""
     return [render(content) for content in contents(interview, change, digest, style)]
 
 
@@ -212,7 +212,7 @@ def test_a_notification_says_who_what_and_where() -> None:
 def test_a_message_has_four_lines_at_most(
     interview: Interview, change: Announcement, style: Style, mention: str
 ) -> None:
-    """Each block is one line; the user's own labelled facts come on top."""
+    """Each block is one line, without the configured facts."""
     style = replace(style, templates=USUAL)
     shown = interview_content(interview, style, change)
     for each in (

@@ -1,4 +1,4 @@
-"""The sink's turns, over real HTTP: what is posted, what is remembered, what each answer becomes."""
+"""The calls of the sink over real HTTP: posts, notes, and the outcome of each answer."""
 
 from __future__ import annotations
 
@@ -313,8 +313,8 @@ async def test_calls_are_counted_by_kind(slack: SlackEmulator, sink: SlackSink, 
     assert context.calls == {"post": 1, "auth": 1, "look-up": 1}
 
 
-async def test_the_words_of_a_refusal_are_recorded(slack: SlackEmulator, sink: SlackSink, context: FakeContext) -> None:
-    """Slack's own, and nothing of what was sent."""
+async def test_the_text_of_a_refusal_is_recorded(slack: SlackEmulator, sink: SlackSink, context: FakeContext) -> None:
+    """Only the text of Slack, without content of the request."""
     body = '{"ok":false,"error":"invalid_blocks","errors":["text is too long [json-pointer:/blocks/0]"],"channel":"C1"}'
     slack.faults.add(says(200, body))
     assert await turn(sink, context, delivery()) == RetryLater("invalid_blocks", after=1.0)

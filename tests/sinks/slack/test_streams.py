@@ -1,4 +1,4 @@
-"""Whole streams through the sink, over real HTTP, with every fault and with deaths between call and commit."""
+"""Streams of events through the sink over real HTTP, with every fault, and ends of the process before a commit."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ async def test_a_calm_stream(slack: SlackEmulator, feed: Feed, channel: str) -> 
     assert await feed.lane.dead() == []
 
 
-async def stumble(feed: Feed, payloads: list, chance: random.Random, deaths: int) -> None:
-    """Plays a stream; now and then the process dies between a call and its commit."""
+async def play_with_crashes(feed: Feed, payloads: list, chance: random.Random, deaths: int) -> None:
+    """Sends a stream. Sometimes the process dies between a call and its commit."""
     fatal = set(chance.sample(range(len(payloads)), deaths))
     for number, one in enumerate(payloads):
         await feed.take(one)
@@ -72,22 +72,22 @@ async def stumble(feed: Feed, payloads: list, chance: random.Random, deaths: int
         (0.2, 4, 120),
     ],
 )
-async def test_a_stream_through_faults_and_deaths(
+async def test_a_stream_with_faults_and_ends_of_the_process(
     slack: SlackEmulator, feed: Feed, share: float, seed: int, skew: int
 ) -> None:
-    """And with Slack's clock two minutes before or behind ours."""
+    """Also when Slack's clock differs by two minutes."""
     channel = feed.lane.sink.destination
     chance = random.Random(seed)
     slack.clock = lambda: feed.lane.clock.now() / 1000 + skew
     slack.limits = True
     slack.faults.choose(lambda _call: chance.choice(FAULTS) if chance.random() < share else None)
-    await stumble(feed, stream(seed, 40), chance, 5)
+    await play_with_crashes(feed, stream(seed, 40), chance, 5)
     assert broken_rules(slack.channel(channel), feed.interviews, feed.creates) == []
     assert await feed.lane.dead() == []
 
 
-async def give_up(slack: SlackEmulator, feed: Feed, seed: int) -> None:
-    """Plays a stream in which Slack carries one call in ten out long after its connection broke."""
+async def play_with_late_calls(slack: SlackEmulator, feed: Feed, seed: int) -> None:
+    """Sends a stream. Slack applies one call in ten long after its connection was lost."""
     chance = random.Random(seed)
     slack.faults.choose(lambda call: faults.LATE if chance.random() < 0.1 and call.startswith("chat.") else None)
     for number, one in enumerate(stream(seed, 40)):
@@ -103,11 +103,11 @@ async def give_up(slack: SlackEmulator, feed: Feed, seed: int) -> None:
     await feed.lane.run()
 
 
-async def test_calls_that_are_carried_out_long_after_they_were_given_up(
+async def test_calls_that_slack_applies_long_after_their_timeout(
     slack: SlackEmulator, feed: Feed, channel: str
 ) -> None:
-    """Posts, replies, edits and digests alike; a second look takes the doubles away again."""
-    await give_up(slack, feed, 5)
+    """Posts, replies, edits and digests. A later search deletes the duplicates."""
+    await play_with_late_calls(slack, feed, 5)
     assert any(call.method == "chat.delete" for call in slack.calls)
     assert broken_rules(slack.channel(channel), feed.interviews, feed.creates) == []
 
@@ -119,11 +119,11 @@ async def test_many_streams(slack: SlackEmulator, feed: Feed, channel: str, seed
     """The long mode."""
     slack.limits = True
     if trouble == "late calls":
-        await give_up(slack, feed, seed)
+        await play_with_late_calls(slack, feed, seed)
     else:
         chance = random.Random(seed)
         share = chance.choice([0.05, 0.1, 0.2])
         slack.faults.choose(lambda _call: chance.choice(FAULTS) if chance.random() < share else None)
-        await stumble(feed, stream(seed, 60), chance, 8)
+        await play_with_crashes(feed, stream(seed, 60), chance, 8)
     assert broken_rules(slack.channel(channel), feed.interviews, feed.creates) == []
     assert await feed.lane.dead() == []

@@ -1,4 +1,4 @@
-"""Rules for foreign text."""
+"""Rules for text from outside."""
 
 from __future__ import annotations
 

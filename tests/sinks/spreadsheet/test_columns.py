@@ -1,4 +1,4 @@
-"""The rules of the column table, which the sheet and the workbook share."""
+"""The rules for columns, which the sheet and the workbook share."""
 
 from __future__ import annotations
 

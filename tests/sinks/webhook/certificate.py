@@ -1,4 +1,4 @@
-"""A certificate that no authority vouches for, made on the spot."""
+"""A self-signed certificate, made for the test."""
 
 from __future__ import annotations
 

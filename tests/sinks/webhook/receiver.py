@@ -1,4 +1,4 @@
-"""A real receiver on loopback that verifies as the Standard Webhooks specification tells receivers to."""
+"""A real receiver on loopback that verifies requests by the Standard Webhooks specification."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class WebhookReceiver(EmulatorServer):
 
 
 def signed_by(secret: str, request: Request) -> bool:
-    """Whether any of the request's signatures was made with `secret`; written apart from the code it checks."""
+    """Whether any of the request's signatures was made with `secret`, by code that is independent of the sink's."""
     key = base64.b64decode(secret.split("_", 1)[1])
     mac = hmac.new(key, digestmod=hashlib.sha256)
     mac.update(request.headers["webhook-id"].encode() + b"." + request.headers["webhook-timestamp"].encode() + b".")

@@ -1,4 +1,4 @@
-"""The webhook keeps what every sink promises."""
+"""The conformance suite of the contract for the webhook."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class TestWebhook(SinkContract):
         return Webhook("forward", WebhookConfig(url=f"{self.receiver.url}/very-secret-path", secret=SECRET))
 
     def delivered(self):
-        """What a receiver that drops repeats keeps."""
+        """The requests without repeats."""
         return sorted({request.headers["webhook-id"] for request in self.receiver.requests})
 
     def break_destination(self):

@@ -64,7 +64,7 @@ class WorkbookFile:
         return book[name] if name else book.worksheets[0]
 
     def grid(self):
-        """All cells' values."""
+        """The values of all cells."""
         return [list(row) for row in self.sheet().iter_rows(values_only=True)]
 
     def column(self, title):
@@ -80,7 +80,7 @@ class WorkbookFile:
         return sheet.cell(row, at)
 
     def use(self, **settings):
-        """The same file and memory with other settings."""
+        """The same file and notes with other settings."""
         self.sink = Workbook("hiring", WorkbookConfig(path=self.path, **settings))
 
 

@@ -214,7 +214,7 @@ def changed(parts, name, old, new):
 
 
 def with_part(parts, source, relationship, name, content="<x/>"):
-    """The parts with one more, to which another part has a relationship of this type."""
+    """The parts with a further one, to which another part has a relationship of this type."""
     folder, _, base = source.rpartition("/")
     rels = f"{folder}/_rels/{base}.rels"
     kind = relationship if "://" in relationship else f"{REL}/{relationship}"

@@ -1,4 +1,4 @@
-"""The workbook keeps what every sink promises."""
+"""The conformance suite of the contract for the workbook."""
 
 from __future__ import annotations
 

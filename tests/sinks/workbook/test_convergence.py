@@ -33,11 +33,11 @@ acts = st.lists(st.one_of(upstream, users), min_size=3, max_size=10)
 
 
 class Office:
-    """Hireflix and the users, with what the file has to show after their acts."""
+    """Hireflix and the users, with the content that the file must have after their actions."""
 
     def __init__(self, folder):
         self.workbook = WorkbookFile(folder / "interviews.xlsx", columns=COLUMNS)
-        self.truth = {}
+        self.interviews = {}
         self.corrected = set()
         self.notes = {}
         self.deleted = set()
@@ -46,15 +46,17 @@ class Office:
         self.copy = None
 
     async def deliver(self, *keys):
-        result = await self.workbook.show(*(self.truth[key] for key in keys))
+        result = await self.workbook.show(*(self.interviews[key] for key in keys))
         while asked(result):
-            result = await self.workbook.show(*(self.truth[key] for key in asked(result)))
+            result = await self.workbook.show(*(self.interviews[key] for key in asked(result)))
 
     async def play(self, act, *details):
         if act == "upstream":
             number, name, stage, score = details
             key = interview_id(number)
-            self.truth[key] = make_interview(number=number, candidate_name=name, stage=stage, score=score, status="odd")
+            self.interviews[key] = make_interview(
+                number=number, candidate_name=name, stage=stage, score=score, status="odd"
+            )
             await self.deliver(key)
         elif self.workbook.path.exists():
             self.act_of_users(act, *(interview_id(number) for number in details))
@@ -70,7 +72,7 @@ class Office:
         elif act == "restore copy":
             if self.copy:
                 content, rows, notes, corrected, self.score = self.copy
-                self.either = self.truth.keys() - rows
+                self.either = self.interviews.keys() - rows
                 self.notes, self.corrected, self.deleted = dict(notes), set(corrected), set()
                 self.workbook.path.write_bytes(content)
         else:
@@ -131,12 +133,12 @@ class Office:
     def check(self):
         sheet = self.workbook.sheet()
         rows = self.rows(sheet)
-        assert rows.keys() - self.either == self.truth.keys() - self.deleted - self.either
+        assert rows.keys() - self.either == self.interviews.keys() - self.deleted - self.either
         for key, row in rows.items():
             shown = {field: sheet.cell(row, self.at(sheet, title)).value for field, title in self.titles.items()}
-            assert shown["stage"] == self.truth[key].stage_word
-            assert shown["score"] == self.truth[key].score
-            right = {self.truth[key].candidate_name.replace("_x0041_", "＿x0041_")}
+            assert shown["stage"] == self.interviews[key].stage_word
+            assert shown["score"] == self.interviews[key].score
+            right = {self.interviews[key].candidate_name.replace("_x0041_", "＿x0041_")}
             assert shown["candidate_name"] in right | ({"corrected"} if key in self.corrected else set())
         for key, note in self.notes.items():
             assert sheet.cell(rows[key], self.at(sheet, "Interview ID") + 1).value == note

@@ -1,4 +1,4 @@
-"""The file is replaced in one step, never lost, and never overwritten while another program uses it."""
+"""The file is replaced in one step, not lost, and not overwritten while another program uses it."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def row(key, change):
 
 
 class File:
-    """A workbook file, and what the sink remembers of it."""
+    """A workbook file, and the sink's notes about it."""
 
     def __init__(self, path):
         self.path = path
@@ -60,7 +60,7 @@ class File:
         assert done.again == set()
 
     def sheets(self):
-        """Everything that users see of the cells."""
+        """The visible content of all cells."""
         book = openpyxl.load_workbook(self.path)
         return [
             (
@@ -115,7 +115,7 @@ def test_every_other_part_of_the_file_stays_byte_by_byte(file):
 
 
 def edited(file, edit):
-    """A user edits the file, and the sink has seen it since: it is its own version again."""
+    """A user edits the file, and the sink rewrites it, so that it is the sink's version again."""
     book = openpyxl.load_workbook(file.path)
     edit(book.worksheets[0])
     book.save(file.path)

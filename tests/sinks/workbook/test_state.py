@@ -1,4 +1,4 @@
-"""What happened to the remembered rows, by the rows and the number that the file has."""
+"""What happened to the stored rows, by the rows and the number of the file."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_in_our_newest_version_nothing_is_lost(rows, present):
 @settings(max_examples=100)
 @given(rows, keys, keys)
 def test_what_is_lost_stays_so_until_it_is_written(rows, present, others):
-    """Whatever else is written first, without the lost rows."""
+    """Also when other rows are written first."""
     state = remembered(rows, set())
     lost = state.compare(present, 0).lost
     number = state.flush + 1

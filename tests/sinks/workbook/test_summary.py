@@ -1,4 +1,4 @@
-"""The Summary tab, and how a new file looks and prints."""
+"""The Summary tab, and the formats and print settings of a new file."""
 
 from __future__ import annotations
 

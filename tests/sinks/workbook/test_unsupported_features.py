@@ -1,4 +1,4 @@
-"""A file is rewritten only when the rewrite keeps what is in it; else the sink pauses and names what would be lost."""
+"""A file is rewritten only when its features are kept. Otherwise the sink pauses and names the losses."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EXTENSION = '<extLst><ext uri="{%s}"/></extLst></worksheet>'
 
 
 async def refused(workbook, content=None):
-    """What the sink says of the file, which stays as it is."""
+    """The reason of the sink. The file does not change."""
     if content is not None:
         workbook.path.write_bytes(content)
     before = workbook.path.read_bytes()

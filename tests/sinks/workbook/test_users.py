@@ -70,8 +70,8 @@ async def test_a_column_renamed_and_moved_in_an_office_program_is_followed(workb
     assert (workbook.sheet()["F2"].value, workbook.sheet()["B2"].value) == ("Discarded", "mine")
 
 
-async def test_names_that_a_program_left_behind_lead_nowhere(workbook):
-    """They still point at the old places, where a column of the user is now."""
+async def test_names_that_a_program_did_not_move_are_ignored(workbook):
+    """The names refer to the old places, where columns of users are now."""
     await workbook.show(make_interview())
     with workbook.edit() as sheet:
         sheet["C1"] = "Mobile"
@@ -253,7 +253,7 @@ async def test_deleted_rows_are_written_again_where_that_is_wanted(make_workbook
 
 
 async def test_rows_that_vanished_from_a_file_without_our_number_are_written_again(workbook):
-    """Some programs keep no properties: then a deleted row looks like an older copy."""
+    """Some programs drop properties. Then a deleted row looks like an older copy."""
     await workbook.show(make_interview(number=1), make_interview(number=2))
     with workbook.edit() as sheet:
         sheet.delete_rows(2)
@@ -276,7 +276,7 @@ async def test_the_number_is_known_again_after_libreoffice_made_a_fraction_of_it
 
 @pytest.fixture
 async def emptied(workbook):
-    """Twelve of thirteen rows are gone at once."""
+    """A file without twelve of thirteen rows."""
     await workbook.show(*(make_interview(number=number) for number in range(1, 14)))
     with workbook.edit() as sheet:
         sheet.delete_rows(2, 12)
@@ -320,7 +320,7 @@ async def test_undoing_it_needs_no_decision(emptied):
 
 
 async def test_a_large_table_that_was_emptied_stops_the_sink_as_well(workbook):
-    """There a child process does the work."""
+    """Large tables are rewritten in a child process."""
     await workbook.show(*(make_interview(number=number) for number in range(1, 602)))
     with workbook.edit() as sheet:
         sheet.delete_rows(2, 300)

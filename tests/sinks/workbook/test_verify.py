@@ -30,7 +30,7 @@ async def findings(workbook):
 
 
 async def repair(workbook):
-    """The lane verifies, and delivers what the sink asked for."""
+    """The lane verifies, and delivers the follow-ups."""
     workbook.context.clock.advance(60)
     call = Delivery(id="verify", key="", event=None, interview=None, follow_up=FollowUp(VERIFY))
     result = await run_batch(workbook.sink, [call], workbook.context)
@@ -79,7 +79,7 @@ async def test_without_a_file_everything_is_missing(workbook):
 
 
 async def test_a_wrong_value_is_named_with_tab_row_and_column(workbook):
-    """The store changed and no delivery came."""
+    """The interview changed without a delivery."""
     await fill(workbook, *some(3))
     other = make_interview(number=2, stage=Stage.SHORTLISTED, score=3)
     workbook.context.shown[other.id] = Subscription(other)
@@ -169,7 +169,7 @@ async def test_a_repair_writes_what_is_missing_or_different_and_leaves_the_rest(
 
 
 async def test_a_repair_corrects_cells_whose_last_write_was_forgotten(workbook):
-    """The note says that the value was written, but the file never got it."""
+    """The note has the value as written, and the file does not."""
     await fill(workbook, *some(2))
     changed = make_interview(number=2, stage=Stage.SHORTLISTED)
     workbook.context.shown[changed.id] = Subscription(changed)
