@@ -19,7 +19,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from connector.errors import UsageError
 
 HEAD_BYTES = 64 * 1024
-"""Most bytes of a request head, a chunk header or trailers; Hireflix sends less than 1 KiB."""
+"""Most bytes of a request head, a chunk header or trailers. The documented headers of a webhook need 1 KiB at most."""
 CONNECTIONS_MAX = 1000
 """With more connections, requests are answered with 503. Just below the usual limit of 1,024 file handles."""
 BACKLOG = 2048

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import ClassVar
@@ -384,14 +384,16 @@ async def changes(config: GoogleSheetsConfig, batch: Batch, calls: Calls) -> Seq
     outcomes = BatchOutcomes(batch, config)
     outcomes.load(batch.notes)
     texts: dict[str, str] = {}
+    inserted: set[str] = set()
     unavailable: dict[str, SheetsFailure] = {}
     for name, snapshot in (await read_tabs(calls, config, outcomes.titles(), outcomes.tabs, unavailable)).items():
         after, _ = add_columns(snapshot.view, snapshot.layout)
         due = plan_rows(snapshot.view, after, outcomes.wanted(name, zone_of(snapshot.view.zone)))
         texts |= _without_a_change(snapshot, due)
+        inserted |= {each.key for each in due.inserts}
         for change in due.changes:
             texts[change.key] = await _changed(calls, snapshot, change, config)
-    return [_text(texts, delivery.interview, config) for delivery in batch.deliveries]
+    return [_text(texts, inserted, delivery.interview, config) for delivery in batch.deliveries]
 
 
 def _without_a_change(snapshot: TabSnapshot, due: TabChanges) -> dict[str, str]:
@@ -425,11 +427,14 @@ def _cell(name: str, value: CellValue) -> str:
     return "(empty)" if value is None else value
 
 
-def _text(texts: dict[str, str], interview: Interview | None, config: GoogleSheetsConfig) -> str:
-    if interview is None or interview.id.strip() not in texts:
+def _text(
+    texts: Mapping[str, str], inserted: Collection[str], interview: Interview | None, config: GoogleSheetsConfig
+) -> str:
+    """Returns the text of an interview, with all its cells when its row is new."""
+    key = "" if interview is None else interview.id.strip()
+    if interview is None or key not in texts:
         return describe(interview, config)
-    text = texts[interview.id.strip()]
-    return "\n".join([text, *_lines(interview, config)]) if text.startswith("a new row") else text
+    return "\n".join([texts[key], *_lines(interview, config)]) if key in inserted else texts[key]
 
 
 def describe(interview: Interview | None, config: GoogleSheetsConfig) -> str:

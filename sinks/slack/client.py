@@ -24,13 +24,15 @@ from sinks.chat.service import CallResult, Status
 @dataclass(frozen=True, slots=True)
 class SlackResult(CallResult):
     """A result with the decoded answer `data` and its `headers`, both empty when there was none. `error` is Slack's
-    error string or our own, `http_status` and `reply` are the answer of a call that failed.
+    error string or our own, `http_status` and `reply` are the answer of a call that failed. `is_foreign`: the answer
+    has no error string of Slack, so a proxy or another server sent it.
     """
 
     data: Mapping[str, Any] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     http_status: int | None = None
     reply: str = ""
+    is_foreign: bool = False
 
 
 def read_answer(status: int, data: object, headers: Mapping[str, str]) -> SlackResult:
@@ -42,11 +44,12 @@ def read_answer(status: int, data: object, headers: Mapping[str, str]) -> SlackR
     error = _label(body.get("error"))
     meaning = classify(status)
     if meaning in _FINAL:
-        return _result(_FINAL[meaning], error or f"http {status}", body, headers)
+        final = _FINAL[meaning]
+        return _result(final, error, body, headers) if error else _foreign(final, status, body, headers)
     if error:
         return _result(STATUSES.get(error, Status.UNKNOWN), error, body, headers)
     if meaning is not ResponseClass.OK:
-        return _result(Status.BROKEN, f"http {status}", body, headers)
+        return _foreign(Status.BROKEN, status, body, headers)
     if body.get("ok") is True:
         return _result(Status.OK, "", body, headers)
     return _result(Status.UNCLEAR, UNREADABLE, body, headers)
@@ -57,13 +60,12 @@ def read_webhook(status: int, text: str, headers: Mapping[str, str]) -> SlackRes
     error = _label(text.strip())
     meaning = classify(status)
     if meaning in _FINAL:
-        return _result(_FINAL[meaning], f"http {status}", {}, headers)
+        return _foreign(_FINAL[meaning], status, {}, headers)
     if error in STATUSES:
         return _result(STATUSES[error], error, {}, headers)
     if meaning is not ResponseClass.OK:
-        return _result(
-            Status.BROKEN if meaning is ResponseClass.DENIED else Status.REJECTED, f"http {status}", {}, headers
-        )
+        denied = meaning is ResponseClass.DENIED
+        return _foreign(Status.BROKEN if denied else Status.REJECTED, status, {}, headers)
     return _result(Status.OK, "", {}, headers) if error == "ok" else _result(Status.UNCLEAR, UNREADABLE, {}, headers)
 
 
@@ -95,6 +97,10 @@ def _result(
         data=data,
         headers=headers or {},
     )
+
+
+def _foreign(status: Status, http_status: int, data: Mapping[str, Any], headers: Mapping[str, str]) -> SlackResult:
+    return replace(_result(status, f"http {http_status}", data, headers), is_foreign=True)
 
 
 def _label(text: object) -> str:

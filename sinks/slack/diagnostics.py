@@ -256,7 +256,7 @@ def reason_and_fix(result: CallResult) -> tuple[str, str]:
     """Returns the reason and the fix."""
     if result.error == "missing_scope":
         return _missing_scope(result)
-    if result.error.startswith("http "):
+    if isinstance(result, SlackResult) and result.is_foreign:
         return "the address does not answer like Slack", "check `api_url` or `webhook_url`, and proxies on the way"
     return _BY_WORD.get(result.error, ("Slack does not let the app post", _ADMIN))
 
