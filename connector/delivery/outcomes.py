@@ -127,7 +127,7 @@ def settlement_of(
         regular = {work.id for work in claim.works if work.purpose and not work.key}
         settlement.idle = [id_ for id_, _ in settlement.unneeded if id_ in regular]
         settlement.unneeded = [each for each in settlement.unneeded if each[0] not in regular]
-        settlement.cured = _delivered_keys(claim, settlement.delivered)
+        settlement.cured = _delivered_subjects(claim, settlement.delivered)
     return settlement
 
 
@@ -138,9 +138,10 @@ def pause_of(broken: SinkBroken, now: int, policy: Policy) -> Pause:
     return Pause(PauseKind.BROKEN, broken.reason, broken.fix, now + int(policy.probe * 1000))
 
 
-def _delivered_keys(claim: Claim, delivered: Iterable[tuple[int, str | None]]) -> list[str]:
+def _delivered_subjects(claim: Claim, delivered: Iterable[tuple[int, str | None]]) -> list[tuple[str, str]]:
+    """Returns purpose and key of what was delivered. The result of a decision says nothing about another result."""
     done = {id_ for id_, _ in delivered}
-    return [work.key for work in claim.works if work.id in done and work.purpose != DECIDED]
+    return [(work.purpose, work.key) for work in claim.works if work.id in done and work.purpose != DECIDED]
 
 
 def _outcomes(claim: Claim, response: Result | CallFailure) -> Sequence[Outcome]:

@@ -17,6 +17,7 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    or_,
     select,
     update,
 )
@@ -124,8 +125,8 @@ class Settlement:
     """Set by `settle`: `since` of the waiting rows that were delivered."""
     unsent: list[int] = field(default_factory=list)
     """Rows that were not sent: they wait for a rate limit or for the repair of the destination."""
-    cured: list[str] = field(default_factory=list)
-    """Keys of a state sink that show the newest state now, so that their older dead letters are superseded."""
+    cured: list[tuple[str, str]] = field(default_factory=list)
+    """Purposes and keys that a state sink shows now in the newest state: older dead letters are superseded."""
     bucket: str | None = None
     notes: Mapping[str, Note | None] = field(default_factory=dict)
     follow_ups: list[PlannedFollowUp] = field(default_factory=list)
@@ -173,8 +174,12 @@ def _cure(connection: Connection, name: str, settlement: Settlement) -> Sequence
     dead = and_(delivery.c.sink == name, in_state(DeliveryState.DEAD))
     if not settlement.cured or connection.execute(select(delivery.c.id).where(dead).limit(1)).first() is None:
         return []
-    mine = among(connection, delivery.c.key, settlement.cured)
-    superseding = update(delivery).where(dead, mine).values(state=int(DeliveryState.SUPERSEDED))
+    keys: dict[str, list[str]] = {}
+    for purpose, key in settlement.cured:
+        keys.setdefault(purpose, []).append(key)
+    # a dead letter with another purpose, such as the result of a decision or an erase, is not shown by this delivery
+    same = (and_(delivery.c.purpose == purpose, among(connection, delivery.c.key, keys[purpose])) for purpose in keys)
+    superseding = update(delivery).where(dead, or_(*same)).values(state=int(DeliveryState.SUPERSEDED))
     return connection.execute(superseding.returning(delivery.c.id)).scalars().all()
 
 

@@ -242,7 +242,7 @@ def test_a_state_sink_shows_the_newest_state_of_what_was_delivered():
     works = tuple(ClaimedDelivery(number, f"i{number}", f"i{number}", number, 0, NOW) for number in range(3))
     result = Result([Delivered("ts"), RetryLater("busy"), Delivered()])
     settlement = settlement_of(Claim("b", NOW, works, maybe_sent=False), result, NOW, NOW, POLICY, state_sink=True)
-    assert settlement.cured == ["i0", "i2"]
+    assert settlement.cured == [("", "i0"), ("", "i2")]
 
 
 @given(reasons)

@@ -35,7 +35,7 @@ SETTLEMENT = Settlement(
     attempts=[Attempt("rejected", "no", 1)],
     resumed=True,
     pause=Pause("broken", "no access", "share it", START),
-    cured=["i1"],
+    cured=[("", "i1")],
 )
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 
+from connector.capabilities import DECIDED, ERASE
 from connector.errors import LeaseLost
 from connector.store import claim, leases, notes
 from connector.store.ingest import FOLLOW_UP_PRIORITY
@@ -114,8 +115,16 @@ def test_a_newer_state_cures_dead_letters(connection, settled):
     dead = [
         add(connection, key, sink=name, state=DEAD) for key, name in (("i1", "chat"), ("i2", "chat"), ("i1", "other"))
     ]
-    settled(delivered=[(in_flight(connection), None)], cured=["i1"])
+    settled(delivered=[(in_flight(connection), None)], cured=[("", "i1")])
     assert [row_of(connection, id_).state for id_ in dead] == [SUPERSEDED, DEAD, DEAD]
+
+
+@pytest.mark.parametrize("purpose", [DECIDED, ERASE])
+def test_a_newer_state_leaves_dead_letters_with_a_purpose(connection, settled, purpose):
+    """The result of a decision is not shown yet, and a person is not removed yet."""
+    dead = add(connection, "i1", purpose=purpose, state=DEAD)
+    settled(delivered=[(in_flight(connection), None)], cured=[("", "i1")])
+    assert row_of(connection, dead).state == DEAD
 
 
 def test_what_is_done_stays_as_it_is(connection, settled):
