@@ -84,7 +84,7 @@ def copy_store(source: Path, target: str, progress: CopyProgress) -> list[TableR
     target is not empty, `SchemaMismatch` when the target is not migrated, `StoreUnavailable` when it does not answer.
     """
     with StoreLock(source), _source(source) as old, _target(target) as new:
-        postgres.require_current(postgres.revision(new))
+        postgres.require_current(new)
         _claim(new, public_url(target))
         reports = []
         for table in COPIED:
@@ -103,7 +103,7 @@ def copy_store(source: Path, target: str, progress: CopyProgress) -> list[TableR
 @contextmanager
 def _source(path: Path) -> Iterator[Connection]:
     with closing(sqlite.connect(path, read_only=True)) as raw:
-        sqlite.require_current(sqlite.revision(raw))
+        sqlite.require_current(raw)
         with sqlite.through_sqlalchemy(raw) as connection:
             connection.exec_driver_sql("BEGIN")
             yield connection

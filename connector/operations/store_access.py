@@ -142,7 +142,7 @@ class SqliteAccess:
             )
         raw = database.connect(self._path, read_only=read_only)
         try:
-            database.require_current(database.revision(raw))
+            database.require_current(raw)
             with database.through_sqlalchemy(raw) as connection:
                 yield connection
         except (sqlite3.Error, DBAPIError) as error:

@@ -45,14 +45,14 @@ class PostgresAccess:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         with self._connected("read") as connection, connection.begin():
-            database.require_current(database.revision(connection))
+            database.require_current(connection)
             yield connection
 
     @contextmanager
     def changing(self) -> Iterator[OpenPostgres]:
         with self._connected("write") as connection:
             with connection.begin():
-                database.require_current(database.revision(connection))
+                database.require_current(connection)
             yield OpenPostgres(connection.execution_options(isolation_level=ISOLATION))
 
     @contextmanager

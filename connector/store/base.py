@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -12,7 +12,7 @@ from sqlalchemy import Connection, update
 
 from connector.errors import SchemaMismatch, StoreUnavailable
 from connector.hireflix.payload import Reading
-from connector.store.schema import REVISION, meta
+from connector.store.schema import REVISION, meta, metadata
 
 T = TypeVar("T")
 
@@ -144,4 +144,18 @@ def require_older(found: str, newest: str = REVISION) -> None:
     if found > newest:
         raise SchemaMismatch(
             f"the store's schema is {found}, this version knows {newest} at most: run the newest connector"
+        )
+
+
+def require_complete(columns: Iterable[tuple[str, str]]) -> None:
+    """Raises `SchemaMismatch` when a column of `REVISION` is missing among these names of tables and columns.
+
+    While a revision is in development its number does not change, so a store of that time has the number and not all
+    columns.
+    """
+    known = {(table.name, column.name) for table in metadata.tables.values() for column in table.columns}
+    if missing := known - set(columns):
+        raise SchemaMismatch(
+            f"the store was made by a version in development and has no {'.'.join(min(missing))}: "
+            "name another store ([store] url); this version cannot update it"
         )

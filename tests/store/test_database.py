@@ -187,20 +187,34 @@ def test_a_damaged_store_is_not_taken_for_an_empty_one(path):
         database.revision_of(path)
 
 
-@pytest.mark.parametrize(
-    ("found", "says"),
-    [(None, "connector serve"), ("0000", "brings the store up to date"), ("9999", "newest connector")],
-)
-def test_another_schema_is_refused_with_what_to_do(found, says):
-    """The fix differs for an empty, an older and a newer schema."""
-    with pytest.raises(SchemaMismatch, match=says):
-        database.require_current(found)
+@pytest.mark.parametrize(("found", "says"), [("0000", "brings the store up to date"), ("9999", "newest connector")])
+def test_another_schema_is_refused_with_what_to_do(path, found, says):
+    """The fix differs for an older and a newer schema."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = ?", (found,))
+        with pytest.raises(SchemaMismatch, match=says):
+            database.require_current(connection)
 
 
-def test_this_versions_schema_is_accepted():
+def test_an_empty_file_is_refused_with_what_to_do():
+    says = "start `connector serve` once, it makes the store"
+    with closing(sqlite3.connect(":memory:")) as connection, pytest.raises(SchemaMismatch, match=says):
+        database.require_current(connection)
+
+
+def test_this_versions_schema_is_accepted(path):
     """Nothing is raised, nothing returned."""
-    assert database.require_current(REVISION) is None
+    with closing(sqlite3.connect(path)) as connection:
+        assert database.require_current(connection) is None
     assert base.require_older("0000") is None
+
+
+def test_a_store_of_a_version_in_development_is_refused(path):
+    """It has the number of this schema, and not all of its tables."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE process")
+        with pytest.raises(SchemaMismatch, match=r"in development and has no process\.\w+: name another store"):
+            database.require_current(connection)
 
 
 # --- the copy before a change of schema

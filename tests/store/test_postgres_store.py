@@ -11,6 +11,7 @@ from sqlalchemy import make_url, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from connector.errors import SchemaMismatch, StoreUnavailable, UsageError
+from connector.store.migrate import migrate
 from connector.store.postgres import database
 from connector.store.postgres.database import connect, connect_async
 from connector.store.postgres.errors import is_conflict, is_unavailable, safe_message
@@ -69,6 +70,16 @@ async def test_a_database_without_a_schema_is_refused():
         with pytest.raises(SchemaMismatch, match="connector migrate"):
             await PostgresStore.open(url, SHEET, lambda plan: None, intake=1)
         assert rows(url, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]
+
+
+async def test_a_store_of_a_version_in_development_is_refused():
+    """It has the number of the schema, and not all of its tables."""
+    with postgres.empty_database() as url:
+        migrate(url)
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("DROP TABLE process")
+        with pytest.raises(SchemaMismatch, match="in development"):
+            await PostgresStore.open(url, SHEET, lambda plan: None, intake=1)
 
 
 async def test_tables_of_something_else_are_refused():

@@ -12,11 +12,22 @@ from typing import Any, Literal, TypeAlias
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, text
+from sqlalchemy import (
+    Connection,
+    Engine,
+    ExceptionContext,
+    column,
+    create_engine,
+    event,
+    func,
+    select,
+    table,
+    text,
+)
 from sqlalchemy.exc import DBAPIError
 
 from connector.errors import SchemaMismatch, StoreUnavailable, UsageError
-from connector.store.base import effective_revision, require_revision
+from connector.store.base import effective_revision, require_complete, require_revision
 from connector.store.postgres.errors import safe_message
 
 CONNECT_SECONDS = 5
@@ -200,13 +211,21 @@ def revision(connection: Connection) -> str | None:
     return effective_revision(str(found), compatible)
 
 
-def require_current(found: str | None) -> None:
+_columns = table(
+    "columns", column("table_schema"), column("table_name"), column("column_name"), schema="information_schema"
+)
+
+
+def require_current(connection: Connection) -> None:
     """Raises `SchemaMismatch` unless the schema is this version's."""
     require_revision(
-        found,
+        revision(connection),
         to_make="run `connector migrate` once, it makes the tables",
         to_update="run `connector migrate`, it brings the store up to date",
     )
+    columns = select(_columns.c.table_name, _columns.c.column_name)
+    here = connection.execute(columns.where(_columns.c.table_schema == func.current_schema()))
+    require_complete((str(name), str(each)) for name, each in here)
 
 
 def revision_at(engine: Engine) -> str | None:

@@ -21,7 +21,7 @@ from connector.store.base import IngestResult, Load, touch
 from connector.store.dialects import insert_new
 from connector.store.ingest import IngestPlan, RoutingTable
 from connector.store.postgres import errors
-from connector.store.postgres.database import Observe, cut, make_engine, require_current, revision
+from connector.store.postgres.database import Observe, cut, make_engine, require_current
 from connector.store.postgres.errors import is_conflict, is_contention, is_unavailable, safe_message
 from connector.store.schema import meta
 from connector.store.writer import Writer
@@ -224,7 +224,7 @@ class PostgresStore:
 
 def _opened(connection: Connection) -> str:
     """Checks the schema. Returns the random name of the store, created when it is first opened."""
-    require_current(revision(connection))
+    require_current(connection)
     rows = [{"key": "instance", "value": secrets.token_hex(4)}, {"key": "written", "value": "0"}]
     insert_new(connection, meta, rows, ["key"])
     return str(connection.execute(select(meta.c.value).where(meta.c.key == "instance")).scalar_one())

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.pool import StaticPool
 
 from connector.errors import NewerDocument, SchemaMismatch, StoreUnavailable, UsageError
-from connector.store.base import cause_of, effective_revision, require_revision
+from connector.store.base import cause_of, effective_revision, require_complete, require_revision
 from connector.store.schema import REVISION
 
 PAGE_CACHE_KIB = 8192
@@ -47,6 +47,7 @@ _ADVICE = {
     sqlite3.SQLITE_NOTADB: "name another file",
     sqlite3.SQLITE_CORRUPT: "put a backup back",
 }
+_ALL_COLUMNS = "SELECT t.name, c.name FROM sqlite_master AS t, pragma_table_info(t.name) AS c WHERE t.type = 'table'"
 _OTHER_TABLES = (
     "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name NOT IN ('alembic_version', 'sqlite_sequence')"
 )
@@ -152,13 +153,14 @@ def revision_of(path: Path) -> str | None:
         return revision(connection)
 
 
-def require_current(found: str | None) -> None:
-    """Raises `SchemaMismatch` unless the schema is this version's."""
+def require_current(connection: sqlite3.Connection) -> None:
+    """Raises `SchemaMismatch` unless the schema is this version's, and the exceptions of `revision`."""
     require_revision(
-        found,
+        revision(connection),
         to_make="start `connector serve` once, it makes the store",
         to_update="start `connector serve` once, it brings the store up to date",
     )
+    require_complete(connection.execute(_ALL_COLUMNS))
 
 
 def make_empty(path: Path) -> None:

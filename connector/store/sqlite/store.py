@@ -202,7 +202,7 @@ class SqliteStore:
     ) -> None:
         connection = database.connect(path)
         try:
-            database.require_current(database.revision(connection))
+            database.require_current(connection)
             self.instance = _instance(connection)
             backup.apply_tombstones(path, connection)
         except BaseException:
