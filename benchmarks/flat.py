@@ -135,7 +135,7 @@ async def _measure(path: Path, filling: Filling, events: int) -> Cost:
         cost.figures["claim of 500 for a state sink, ms"] = await _claim(store, _claim_states)
         cost.figures["claim of 500 for a message sink, ms"] = await _claim(store, _claim_messages)
         await store.write(_settle_all)
-        cost.figures["looking in vain, ms"] = await _claim(store, _claim_states)
+        cost.figures["claims without result, ms"] = await _claim(store, _claim_states)
     finally:
         await store.close()
     cost.figures["routing, µs"] = _routing(filling.routing_table)

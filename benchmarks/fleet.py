@@ -1,6 +1,6 @@
 """Several receivers and workers on one PostgreSQL: the cost of killed and stopped workers.
 
-One worker is killed with -9 in the middle of its calls and another is started in its place; later one is stopped
+One worker is killed with -9 during its calls and another is started in its place; later a worker is stopped
 (SIGSTOP) for longer than its lease and continued.
 """
 
@@ -33,7 +33,7 @@ SINKS = {
     "six": "recording_state",
 }
 BUSY = "SELECT sink FROM delivery WHERE state = 0 GROUP BY sink HAVING count(*) > 20"
-HELD = f"SELECT lease_owner FROM sink WHERE lease_owner IS NOT NULL AND name IN ({BUSY})"
+LEASES = f"SELECT lease_owner FROM sink WHERE lease_owner IS NOT NULL AND name IN ({BUSY})"
 COLUMNS = (
     "sink", "calls", "deliveries", "lost", "order violated", "calls overlap",
     "repeats marked", "repeats unmarked", "s to next after kill", "s to next after stop",
@@ -48,9 +48,9 @@ async def run(*, quick: bool = False) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class SinkResult:
     """The result of the calls of a sink. `lost`: delivered according to the store, and in no call. `followed`: seconds
-    from each blow to the next call by another worker.
+    from each interruption to the next call by another worker.
     """
 
     calls: int
@@ -63,8 +63,8 @@ class Verdict:
     followed: tuple[float, ...]
 
     def row(self) -> list[str]:
-        counts = (self.calls, self.deliveries, self.lost, self.violations, self.overlaps, self.marked, self.unmarked)
-        return [*(f"{count:,}" for count in counts), *map(tables.number, self.followed)]
+        numbers = (self.calls, self.deliveries, self.lost, self.violations, self.overlaps, self.marked, self.unmarked)
+        return [*(f"{count:,}" for count in numbers), *map(tables.number, self.followed)]
 
 
 @dataclass(slots=True)
@@ -86,16 +86,16 @@ class Record:
                 record.ends[batch, pid] = at / 1e9
         return record
 
-    def overlaps(self, given_up: dict[int, float]) -> int:
+    def overlaps(self, interrupted_at: dict[int, float]) -> int:
         """Calls that began while another one was running. A call of a killed process counts until its end."""
         spans = []
         for begin, pid, batch, _, _ in self.calls:
-            end = self.ends.get((batch, pid), given_up.get(pid, begin))
-            spans.append((begin, min(end, given_up[pid]) if begin < given_up.get(pid, 0) else end))
+            end = self.ends.get((batch, pid), interrupted_at.get(pid, begin))
+            spans.append((begin, min(end, interrupted_at[pid]) if begin < interrupted_at.get(pid, 0) else end))
         spans.sort()
         return sum(later[0] < earlier[1] for earlier, later in pairwise(spans))
 
-    def judged(self) -> tuple[int, int, int, int]:
+    def counts(self) -> tuple[int, int, int, int]:
         """Deliveries, violations of the order of a key, repeats that were marked, repeats that were not."""
         seen: set[str] = set()
         last: dict[str, int] = defaultdict(int)
@@ -126,7 +126,7 @@ def _webhooks(interviews: int) -> Iterator[Webhook]:
             yield bodies.webhook_of(names[number % len(names)], f"{interview:024x}", interview % 19, at)
 
 
-async def storm(folder: Path, interviews: int) -> dict[str, Verdict]:
+async def storm(folder: Path, interviews: int) -> dict[str, SinkResult]:
     """Measures, prints and returns the result of each sink."""
     with crew(folder) as fleet:
         sinks = "".join(SINK.format(name=name, type=kind) for name, kind in SINKS.items())
@@ -134,18 +134,18 @@ async def storm(folder: Path, interviews: int) -> dict[str, Verdict]:
         members = fleet.start("receiver", "receiver", "worker", "worker")
         begun = time.monotonic()
         posting = asyncio.create_task(_post(members[:2], interviews))
-        killed, killed_at = await _strike(fleet, signal.SIGKILL)
+        killed, killed_at = await _interrupt(fleet, signal.SIGKILL)
         await asyncio.to_thread(fleet.start, "worker")
-        stopped, stopped_at = await _strike(fleet, signal.SIGSTOP)
+        stopped, stopped_at = await _interrupt(fleet, signal.SIGSTOP)
         await asyncio.sleep(LEASE * 1.5)
         stopped.process.send_signal(signal.SIGCONT)
         await posting
         await _settled(fleet)
         seconds = time.monotonic() - begun
-        struck = {killed.pid: killed_at, stopped.pid: stopped_at}
-        verdicts = {name: _verdict(fleet, name, struck) for name in SINKS}
-    _show(verdicts, interviews * EVENTS_EACH, seconds)
-    return verdicts
+        interrupted = {killed.pid: killed_at, stopped.pid: stopped_at}
+        results = {name: _result(fleet, name, interrupted) for name in SINKS}
+    _show(results, interviews * EVENTS_EACH, seconds)
+    return results
 
 
 async def _post(receivers: Sequence[Member], interviews: int) -> None:
@@ -162,11 +162,11 @@ async def _in_rounds(url: str, webhooks: Sequence[Webhook], size: int) -> None:
         await post_all(url, webhooks[start : start + size], clients=CLIENTS)
 
 
-async def _strike(fleet: Crew, number: signal.Signals) -> tuple[Member, float]:
-    """Sends a signal to the worker that has most sinks, in the middle of its calls."""
+async def _interrupt(fleet: Crew, number: signal.Signals) -> tuple[Member, float]:
+    """Sends a signal to the worker that has most sinks, during its calls."""
     while True:
-        held = fleet.rows(HELD)
-        pids = [int(str(owner).split(":")[-2]) for (owner,) in held]
+        leases = fleet.rows(LEASES)
+        pids = [int(str(owner).split(":")[-2]) for (owner,) in leases]
         for member in fleet.members:
             if pids.count(member.pid) >= 2 and member.process.poll() is None:
                 await asyncio.sleep(0.1)
@@ -179,23 +179,23 @@ async def _settled(fleet: Crew) -> None:
     until = time.monotonic() + SETTLED_WITHIN
     while fleet.rows("SELECT 1 FROM delivery WHERE state = 0 LIMIT 1"):
         if time.monotonic() > until:
-            raise RuntimeError("it does not come to rest")
+            raise RuntimeError("deliveries are still pending")
         await asyncio.sleep(0.2)
 
 
-def _verdict(fleet: Crew, name: str, struck: dict[int, float]) -> Verdict:
+def _result(fleet: Crew, name: str, interrupted: dict[int, float]) -> SinkResult:
     record = Record.of(fleet.folder / f"{name}.txt")
-    seen, violations, marked, unmarked = record.judged()
-    followed = tuple(record.next_by_other(pid, at) for pid, at in struck.items())
-    lost, overlaps = _lost(fleet, name, record), record.overlaps(struck)
-    return Verdict(len(record.calls), seen, lost, violations, overlaps, marked, unmarked, followed)
+    seen, violations, marked, unmarked = record.counts()
+    followed = tuple(record.next_by_other(pid, at) for pid, at in interrupted.items())
+    lost, overlaps = _lost(fleet, name, record), record.overlaps(interrupted)
+    return SinkResult(len(record.calls), seen, lost, violations, overlaps, marked, unmarked, followed)
 
 
-def _show(verdicts: dict[str, Verdict], events: int, seconds: float) -> None:
+def _show(results: dict[str, SinkResult], events: int, seconds: float) -> None:
     tables.show(
         f"{events:,} events, {len(SINKS)} sinks, 2 receivers, 2 workers, one killed, one stopped: {seconds:.0f} s",
         COLUMNS,
-        [(f"{name} ({SINKS[name]})", *verdict.row()) for name, verdict in verdicts.items()],
+        [(f"{name} ({SINKS[name]})", *result.row()) for name, result in results.items()],
         f"lease {LEASE} s; a call takes 0.3 s",
     )
 

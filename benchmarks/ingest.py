@@ -58,7 +58,7 @@ async def run(*, quick: bool = False) -> None:
 
 @asynccontextmanager
 async def compared(title: str, *, quick: bool, clients: tuple[int, ...] = CLIENTS) -> AsyncIterator[Comparison]:
-    """Runs the services of the block in turn with the plain handler, and prints a table. Raises `Missing`."""
+    """Runs the services of the block by turns with the plain handler, and prints a table. Raises `Missing`."""
     if not wrk.is_installed():
         raise wrk.Missing(wrk.MISSING)
     rounds, seconds = (1, 1) if quick else (5, 4)

@@ -102,7 +102,7 @@ async def run(*, quick: bool = False) -> None:
 
 
 def make_store(path: Path, events: int) -> None:
-    """Makes a store with so many events, by statements of SQLite that copy one event and one interview."""
+    """Makes a store with this number of events, by statements of SQLite that copy one event and one interview."""
     path.parent.mkdir(mode=0o700)
     make_store_file(path)
     with closing(sqlite3.connect(path, isolation_level=None)) as store:

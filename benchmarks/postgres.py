@@ -33,7 +33,7 @@ async def run(*, quick: bool = False) -> None:
 
 @contextmanager
 def server(*settings: str) -> Iterator[Server]:
-    """Starts a server with durable commits and a write-ahead log like that of a server that ran for a while."""
+    """Starts a server with durable commits and with the write-ahead log of a server that has run for a while."""
     running = Server(*DURABLE, *settings)
     try:
         running.start()
@@ -63,7 +63,7 @@ async def store_on(running: Server, name: str) -> str:
 
 
 async def _receivers(running: Server, *, quick: bool) -> None:
-    """One receiver with 32 clients, then two on one store with 32 clients each, in turn."""
+    """Measures one receiver with 32 clients, then two on one store with 32 clients each."""
     rounds, seconds = (1, 1) if quick else (5, 4)
     url = await store_on(running, "store_of_two")
     single: list[float] = []

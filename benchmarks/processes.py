@@ -54,7 +54,7 @@ class Running:
         return self._status("VmHWM")
 
     def forget_peak(self) -> None:
-        """Starts the measurement of the peak anew (Linux, proc(5), clear_refs)."""
+        """Resets the measurement of the peak (Linux, proc(5), clear_refs)."""
         Path(f"/proc/{self.pid}/clear_refs").write_text("5")
 
     def _status(self, name: str) -> float:
@@ -102,10 +102,8 @@ async def service(
     options: Sequence[str] = (),
     environ: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Running]:
-    """The real service on a configuration, from a folder of its own; `data/` there survives.
-
-    `database`: the URL of a PostgreSQL store with the current schema. `options` are the command's, `environ` is added
-    to its environment.
+    """Starts the real service with a configuration in its own folder; `data/` there is kept. `database`: the URL of a
+    PostgreSQL store with the current schema. `options` are the command's, `environ` is added to its environment.
     """
     port = free_port()
     config = _write_config(folder, toml, port, database)

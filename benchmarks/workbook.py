@@ -29,7 +29,7 @@ PAUSE_SECONDS = 30
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one call costs: `note_bytes` are those of the notes that it stores, `notes` their number."""
+    """The cost of one call. `note_bytes` are those of the notes that it stores, `notes` is their number."""
 
     seconds: float
     cpu: float

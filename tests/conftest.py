@@ -1,4 +1,4 @@
-"""What holds for every test."""
+"""Fixtures and hooks for all tests."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Runs the flows first: they wait much and compute little, and the short tests fill the time."""
+    """Runs the flows first, because they mostly wait, so that short tests run meanwhile."""
     items.sort(key=lambda item: "/tests/flows/" not in str(item.path))
 
 

@@ -1,7 +1,5 @@
-"""Refuses connections to other machines, and remembers the attempts.
-
-Python reports every look-up of a name and every connection to audit hooks (Python, Audit events table). A hook cannot
-be removed, so there is one for the process.
+"""Refuses connections to other machines, and records the attempts. Python reports every look-up of a name and every
+connection to audit hooks (Python, Audit events table). A hook cannot be removed, so there is one for the process.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""A pooler before a PostgreSQL server, as strict as PgBouncer in transaction mode may be.
-
-Each transaction runs on another connection to the server than the one before, and `DISCARD ALL` follows it. Messages
-are those of the PostgreSQL documentation, "Frontend/Backend Protocol".
+"""A pooler before a PostgreSQL server, as strict as PgBouncer in transaction mode may be. Each transaction runs on
+another connection than the one before, and `DISCARD ALL` follows it. Messages are those of the PostgreSQL
+documentation, "Frontend/Backend Protocol".
 """
 
 from __future__ import annotations
@@ -117,12 +116,12 @@ class Pooler:
                 client.send((b"E", text))
                 return False
         known = {"client_encoding": "UTF8", "server_version": "16.0", "standard_conforming_strings": "on"}
-        told = [(b"S", f"{name}\0{value}\0".encode()) for name, value in known.items()]
-        client.send((b"R", struct.pack("!i", 0)), *told, (b"K", struct.pack("!ii", 1, 1)), (b"Z", b"I"))
+        settings = [(b"S", f"{name}\0{value}\0".encode()) for name, value in known.items()]
+        client.send((b"R", struct.pack("!i", 0)), *settings, (b"K", struct.pack("!ii", 1, 1)), (b"Z", b"I"))
         return True
 
     def _transaction(self, client: Stream) -> None:
-        """Hands the messages of one transaction over to one connection."""
+        """Sends the messages of one transaction to one connection."""
         select.select([client.socket], [], [])
         first = list(client.some())
         if not first:

@@ -108,13 +108,13 @@ def _standing() -> Connection:
 
 
 def rows(url: str, sql: str, *parameters: object) -> list[tuple[object, ...]]:
-    """What another process sees in a store."""
+    """The rows that another process reads in a store."""
     with psycopg.connect(url, autocommit=True) as connection:
         return connection.execute(sql, parameters or None).fetchall()
 
 
 def end_all(url: str) -> None:
-    """An administrator ends everybody's connections to a store."""
+    """Ends all connections to a store, as an administrator can."""
     rows(url, END_OTHERS)
 
 
@@ -153,10 +153,9 @@ def _drop(url: str) -> None:
 
 
 def _empty(url: str) -> None:
-    """Ends who is still connected, deletes all rows and lets the numbers begin again.
-
-    Foreign keys are not checked, because the tables come in any order. By DELETE: TRUNCATE makes new files for every
-    table, which costs ten times as much for the few rows of a test.
+    """Ends all connections, deletes all rows and resets the numbers. Foreign keys are not checked, because the tables
+    are in any order. It uses DELETE, because TRUNCATE creates new files for every table, which takes ten times as long
+    for the few rows of a test.
     """
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(END_OTHERS)
@@ -202,7 +201,7 @@ def run_folder() -> Path:
 
 
 class Server:
-    """A PostgreSQL server of our own, in a folder of its own, on a socket there. It does not outlive this process."""
+    """A PostgreSQL server in its own folder, with a socket there. It ends with this process."""
 
     def __init__(self, *settings: str) -> None:
         self._settings = settings or FAST
@@ -264,7 +263,7 @@ class Server:
         )
 
     def stop(self) -> None:
-        """Ends the server and everybody's connections at once, cleanly."""
+        """Ends the server and all connections at once, without a crash."""
         assert self.process is not None
         self.process.send_signal(signal.SIGINT)
         self.process.wait()
@@ -306,7 +305,9 @@ def _cluster(programs: Path, user: str | None) -> Path:
 
 @cache
 def _programs(user: str | None) -> Path:
-    """Where the server's programs are; in a copy, one for the run, when the user it runs as may not read the wheel."""
+    """The folder of the server's programs: the wheel, or a copy for the run when the server's user may not read the
+    wheel.
+    """
     spec = find_spec(PACKAGE)
     assert spec is not None
     assert spec.origin is not None

@@ -47,17 +47,17 @@ def config_of(folder, url, *, server="port = 0"):
 @asynccontextmanager
 async def served(config, role):
     """A client of a running process."""
-    stop, told = asyncio.Event(), asyncio.get_running_loop().create_future()
+    stop, address = asyncio.Event(), asyncio.get_running_loop().create_future()
 
     async def on_started(url):
-        told.set_result(url)
+        address.set_result(url)
 
     task = asyncio.create_task(serve(config, [SECRET], on_started, stop, role=role))
-    await asyncio.wait([task, told], return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait([task, address], return_when=asyncio.FIRST_COMPLETED)
     try:
         if task.done():
             task.result()
-        async with httpx.AsyncClient(base_url=told.result(), trust_env=False) as client:
+        async with httpx.AsyncClient(base_url=address.result(), trust_env=False) as client:
             yield client
     finally:
         stop.set()
@@ -121,8 +121,10 @@ async def test_a_process_is_listed_while_it_runs(tmp_path, server):
     assert left == []
 
 
-async def test_a_receiver_that_starts_while_the_database_is_away_refuses_until_it_is_there(tmp_path, server):
-    """503 with Retry-After, not ready with the reason, alive; then all by itself 202."""
+async def test_a_receiver_that_starts_without_the_database_refuses_events_until_it_is_available(tmp_path, server):
+    """Events get a 503 with Retry-After, and the process is alive and not ready with a reason. Then events get a 202
+    automatically.
+    """
     await asyncio.to_thread(server.stop)
     try:
         async with served(config_of(tmp_path, server.url), Role.RECEIVER) as client:

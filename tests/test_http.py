@@ -1,4 +1,4 @@
-"""What sinks that speak HTTP share: statuses, `Retry-After`, safe addresses, reads tried again."""
+"""Functions for HTTP that sinks share: statuses, `Retry-After`, safe addresses, repeated reads."""
 
 from __future__ import annotations
 

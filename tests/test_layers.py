@@ -137,7 +137,7 @@ def outward(modules):
 
 
 def too_curious_sinks(modules, types):
-    """What sinks import from us beyond the contract, and from other parts of `sinks`: a type of sink may import what is
+    """The imports of sinks beyond the contract, and from other parts of `sinks`: a type of sink may import what is
     shared, and what is shared imports neither a type nor another shared package.
     """
     for module, tree in modules.items():
@@ -154,7 +154,7 @@ def too_curious_sinks(modules, types):
 
 
 def impure(module, tree):
-    """What a pure module must not do: I/O, a clock, chance that the caller did not pass in."""
+    """The calls that a pure module must not make: I/O, a clock, and random numbers that the caller did not pass in."""
     found = {name for name in imports(tree) if name in IMPURE_MODULES or name.split(".")[0] in IMPURE_MODULES}
     chance = {
         alias.asname or alias.name

@@ -177,8 +177,8 @@ def test_an_exception_that_is_its_own_cause_is_logged_once():
 
 
 def test_an_own_field_of_that_name_is_hidden_like_any_other():
-    told = process("warning", event="failed", exception="jane@example.org")
-    assert told["exception"] == HIDDEN
+    entry = process("warning", event="failed", exception="jane@example.org")
+    assert entry["exception"] == HIDDEN
 
 
 def test_a_deep_traceback_is_shortened_in_the_middle():

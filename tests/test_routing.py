@@ -24,8 +24,8 @@ def names(*routes):
 # --- one route
 
 
-def test_a_name_beyond_measure_is_not_remembered():
-    """Thousands of looks at positions with huge names keep no memory."""
+def test_a_very_long_name_is_not_cached():
+    """Thousands of matches of long names use no memory afterwards."""
     routes = Routes([Route(("a",), positions=("x*",))], {"a": False})
     for number in range(50):
         assert routes.match("interview.create", "p", "x" * 10_000 + str(number), Stage.PENDING, None) == ("a",)
@@ -260,7 +260,7 @@ def routes_of(draw):
 
 
 def glob(pattern, text):
-    """The plainest matcher there is."""
+    """A simple matcher for names with * and ?."""
     if not pattern:
         return not text
     if pattern[0] == "*":
@@ -269,7 +269,7 @@ def glob(pattern, text):
 
 
 def meets(route, question):
-    """Whether a route without regard to the others takes an event, written down independently."""
+    """Whether a route alone matches an event, implemented independently."""
     event_name, position_id, position_name, stage, score = question
     return all(
         [

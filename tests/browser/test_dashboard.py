@@ -53,7 +53,7 @@ async def chromium():
 
 
 async def enter(context, url, then="/"):
-    """A page after the sign-in. A script that fails or runs where none may, and a request elsewhere, is noted."""
+    """Opens a page after the sign-in, and records failing or forbidden scripts and requests to other hosts."""
     page = await context.new_page()
     page.noted = []
     page.on("pageerror", lambda error: page.noted.append(f"error {error}"))

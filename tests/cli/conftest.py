@@ -86,7 +86,7 @@ def json_of(run: Run) -> Callable[..., Any]:
 
 @pytest.fixture
 def until() -> Callable[[Callable[[], object]], None]:
-    """Waits for a fact about another thread or process, which cannot signal it."""
+    """Waits for a condition of another thread or process, which cannot signal it."""
 
     def wait(condition: Callable[[], object]) -> None:
         end = time.monotonic() + SECONDS

@@ -68,13 +68,13 @@ TYPES = ("Friend", "Kind", "Strict", "Broken", "Silent", "Torn", "Clumsy", "Faul
 
 
 @pytest.fixture
-def friends(tmp_path):
-    """Types of sinks of another author: `kind`, `strict` and so on. Returns the calls they got."""
+def third_party(tmp_path):
+    """Installs types of sinks of another author: `kind`, `strict` and so on. Returns the calls that they got."""
     folder = tmp_path / "site"
-    info = folder / "friends-1.0.dist-info"
+    info = folder / "third_party-1.0.dist-info"
     info.mkdir(parents=True)
     (folder / "friends_sinks.py").write_text(FRIENDS)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: friends\nVersion: 1.0\n")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: third_party\nVersion: 1.0\n")
     points = "".join(f"{name.lower()} = friends_sinks:{name}\n" for name in TYPES)
     (info / "entry_points.txt").write_text(f"[connector.sinks]\n{points}")
     before = list(sys.path)
@@ -85,7 +85,7 @@ def friends(tmp_path):
 
 
 @pytest.fixture
-def with_sinks(config, friends):
+def with_sinks(config, third_party):
     """Configures one sink of each of these types, named as its type."""
 
     def write(*kinds):
@@ -129,10 +129,10 @@ def test_a_position_that_no_route_takes_is_reported_once_it_was_seen(run, world,
     assert "no route matches the position 'Baker' (p-9)" in result.stdout
 
 
-def test_without_online_no_destination_is_asked(run, with_sinks, friends):
+def test_without_online_no_destination_is_asked(run, with_sinks, third_party):
     with_sinks("strict")
     assert run("check").exit_code == 0
-    assert friends() == []
+    assert third_party() == []
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_without_online_no_destination_is_asked(run, with_sinks, friends):
     ],
 )
 def test_what_a_sink_sees_on_this_machine_is_reported_without_asking_its_destination(run, with_sinks, kind, says):
-    """And it fails, without calling that sink ok; the others are looked at all the same."""
+    """The command fails, does not call that sink ok, and checks the others."""
     with_sinks(kind, "kind")
     result = run("check")
     assert result.exit_code == 1
@@ -212,7 +212,7 @@ def test_what_every_destination_says_is_reported_in_order(run, with_sinks):
         ("faulty", ["the check failed: KeyError at friends_sinks", "report this to the author of the sink"]),
     ],
 )
-def test_a_problem_is_reported_with_its_fix_and_fails(run, with_sinks, friends, kind, says):
+def test_a_problem_is_reported_with_its_fix_and_fails(run, with_sinks, third_party, kind, says):
     """In every form of failure. The other sinks are checked, and every sink is closed."""
     with_sinks(kind, "kind")
     result = run("check", "--online")
@@ -222,7 +222,7 @@ def test_a_problem_is_reported_with_its_fix_and_fails(run, with_sinks, friends, 
     assert f"→ {fix}" in result.stdout
     assert "ok        kind: may write" in result.stdout
     assert "personal@example.com" not in result.output
-    assert sorted(friends()) == sorted(f"{act} {name}" for act in ("open", "close") for name in (kind, "kind"))
+    assert sorted(third_party()) == sorted(f"{act} {name}" for act in ("open", "close") for name in (kind, "kind"))
 
 
 def store_at(config, url):
@@ -230,7 +230,7 @@ def store_at(config, url):
     config.write_text(config.read_text().replace('url = "sqlite:///connector.db"', f'url = "{url}"'))
 
 
-def test_a_sink_that_no_route_names_is_checked_as_well(run, config, friends):
+def test_a_sink_that_no_route_names_is_checked_as_well(run, config, third_party):
     config.write_text(config.read_text() + '\n[sinks.idle]\ntype = "torn"\n[sinks.spare]\ntype = "kind"\n')
     result = run("check")
     assert result.exit_code == 1

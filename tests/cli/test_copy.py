@@ -40,7 +40,7 @@ ROWS = st.lists(st.tuples(st.integers(-(2**63), 2**63 - 1), st.text(), st.none()
 
 @pytest.fixture
 def filled(world):
-    """A store with something in every table, a lease, and numbers that were given and are no longer there."""
+    """A store with rows in every table, a lease, and numbers of deleted rows."""
     world.receive(*(body(number=number, candidate={"name": "李 \u202e\\ \t"}) for number in range(1, 40)))
     world.receive(body("interview.delete", 3, NOON + 1), body("interview.create", 40, position=None))
     world.keep("unreadable", b"\x00\xff no json", 42)
@@ -75,7 +75,7 @@ def copy(run, postgres_url):
 
 
 def looks(run, words):
-    """What a command shows, but for how long ago things were."""
+    """The output of a command without ages."""
     found = json.loads(run(*words, "--json").stdout)
     if isinstance(found, dict):
         del found["at"]
@@ -106,7 +106,7 @@ def test_it_says_what_it_did_and_what_to_do_now(copy, filled):
 
 @pytest.mark.parametrize("table", metadata.sorted_tables, ids=lambda table: table.name)
 def test_every_table_but_the_heartbeats_is_copied(copy, filled, postgres_url, table):
-    """Value by value, but for the leases, which nobody holds in the copy."""
+    """All values are equal, except the leases, which the copy does not have."""
     filled.connection.execute(insert(process).values(name="p", role="all", started_at=NOON, seen_at=NOON))
     assert copy().exit_code == 0
     order = list(table.primary_key)
@@ -138,7 +138,7 @@ def test_the_name_of_the_store_and_fences_stay_and_leases_do_not(copy, filled, p
 
 
 def test_numbers_go_on_after_the_greatest_that_was_ever_given(copy, filled, postgres_url):
-    """A delivery's id is an idempotency key: it must never come again, even if its row is gone."""
+    """A delivery's id is an idempotency key, so it must not be used again, even if its row was deleted."""
     given = filled.connection.exec_driver_sql("SELECT seq FROM sqlite_sequence WHERE name = 'delivery'").scalar()
     assert given == max(row.id for row in filled.rows(delivery)) + 1
     copy()
@@ -220,7 +220,7 @@ def test_a_store_on_postgresql_needs_no_copy(copy, world):
 
 
 @pytest.fixture
-def meddler(postgres_url):
+def changing_trigger(postgres_url):
     """A trigger in the database that changes the rows that are written to a table."""
 
     def meddle(table, does):
@@ -238,9 +238,9 @@ def meddler(postgres_url):
 @pytest.mark.parametrize(
     "does", ["NEW.updated_at := NEW.updated_at + 1", "IF NEW.stage = ''deleted'' THEN RETURN NULL; END IF"]
 )
-def test_a_copy_that_differs_is_reported_and_not_kept(copy, filled, meddler, postgres_url, does):
+def test_a_copy_that_differs_is_reported_and_not_kept(copy, filled, changing_trigger, postgres_url, does):
     """In a value or in the number of rows."""
-    meddler("interview", does)
+    changing_trigger("interview", does)
     result = copy()
     assert result.exit_code == 1
     [line] = [line for line in result.stdout.splitlines() if "DIFFERS" in line]
@@ -249,8 +249,8 @@ def test_a_copy_that_differs_is_reported_and_not_kept(copy, filled, meddler, pos
     assert [count(postgres_url, table) for table in ("event", "interview", "sink")] == [0, 0, 0]
 
 
-def test_a_failure_in_the_middle_leaves_nothing(copy, filled, meddler, postgres_url):
-    meddler("sink", "RAISE EXCEPTION ''%'', NEW.reason")
+def test_a_failure_in_the_middle_leaves_nothing(copy, filled, changing_trigger, postgres_url):
+    changing_trigger("sink", "RAISE EXCEPTION ''%'', NEW.reason")
     result = copy()
     assert result.exit_code == 1
     assert "paused by an operator" not in result.output

@@ -1,4 +1,4 @@
-"""`connector erase`: the person is gone from the store and the destinations, and does not come back."""
+"""`connector erase` removes the person from the store and the destinations, and later events restore nothing."""
 
 from __future__ import annotations
 

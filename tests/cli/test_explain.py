@@ -1,4 +1,4 @@
-"""`explain`: which routes take an event, what changes, and what each sink would write, without doing any of it."""
+"""`explain`: which routes match an event, what changes, and what each sink would write, without a change."""
 
 import json
 
@@ -88,7 +88,7 @@ def test_a_body_that_is_stored_already_says_so(run, file, world):
 
 
 def test_a_state_sink_that_was_entered_earlier_gets_it_by_that(json_of, file, world, config):
-    """Its route no longer matches, but its row goes on showing the truth."""
+    """Its route no longer matches, but its row still shows the newest state."""
     world.receive(body("interview.create", 1))
     config.write_text(
         config.read_text().replace('sinks = ["sheet", "chat"]', 'stages = ["deleted"]\nsinks = ["sheet", "chat"]')

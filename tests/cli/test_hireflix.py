@@ -1,4 +1,4 @@
-"""`connector hireflix`: the webhook by API, why nothing arrives, and what a recording says."""
+"""`connector hireflix`: the webhook by API, why no event arrives, and the report of a recording."""
 
 from __future__ import annotations
 

@@ -277,7 +277,7 @@ def test_one_event_is_counted_in_the_singular(run, world):
     [("not shared", "sink paused: not shared"), ("paused by an operator", "sink paused: by an operator")],
 )
 def test_a_delivery_that_waits_for_a_paused_sink_says_so(run, filled, reason, why):
-    """Beside its own reason, if it has one, there is no room for another."""
+    """A delivery with its own reason shows only that."""
     filled.connection.exec_driver_sql(f"UPDATE sink SET paused = 'broken', reason = '{reason}' WHERE name = 'chat'")
     assert run("deliveries", "--sink", "chat", "--state", "pending").stdout.splitlines()[2].endswith(why)
     assert run("deliveries", "--sink", "chat", "--state", "dead").stdout.splitlines()[2].endswith("channel is gone")

@@ -1,4 +1,4 @@
-"""`connector migrate`: makes the tables of a PostgreSQL store, and says what it did."""
+"""`connector migrate` creates the tables of a PostgreSQL store, and prints what it did."""
 
 import psycopg
 
@@ -7,7 +7,7 @@ from tests.postgres import empty_database, rows
 
 
 def test_tables_are_made_once(run, config):
-    """Then the store can be looked at, and a second run has nothing to do."""
+    """Then commands can read the store, and a second run changes nothing."""
     with empty_database() as url:
         config.write_text(config.read_text().replace("sqlite:///connector.db", url))
         first = run("migrate")
@@ -19,7 +19,7 @@ def test_tables_are_made_once(run, config):
 
 
 def test_a_sqlite_store_needs_no_such_command(run, config):
-    """Nothing is made, and that is no failure: a script may call it for any store."""
+    """Nothing is created, and the command succeeds, so that a script can call it for any store."""
     result = run("migrate")
     assert result.exit_code == 0
     assert "`connector serve` creates and updates it" in result.stdout

@@ -36,9 +36,9 @@ def test_what_waits_in_the_old_store_is_delivered_from_the_new_one(run, tmp_path
     with Service(tmp_path, TOML.format(store=postgres_url)) as service:
         service.until(lambda: not rows(postgres_url, PENDING))
         [status] = [run("status", "--json")]
-    told = [line for line in service.output if "Candidate" in line]
-    assert len(told) == 1
-    assert "Candidate 1" in told[0]
+    lines = [line for line in service.output if "Candidate" in line]
+    assert len(lines) == 1
+    assert "Candidate 1" in lines[0]
     assert (tmp_path / "sheet.xlsx").exists()
     assert len(waiting) == 2
     assert {id_ for (id_,) in rows(postgres_url, "SELECT id FROM delivery WHERE attempts = 0")} >= waiting

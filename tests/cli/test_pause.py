@@ -57,7 +57,7 @@ def test_a_duration_counts_from_now(now, count):
 
 @ON_BOTH
 def test_a_resumed_sink_goes_on_at_once(run, world):
-    """Whoever paused it: neither reason nor rest is left."""
+    """Neither the reason nor a rest is left, also after a pause by an operator."""
     world.receive(body())
     broken = leases.Pause("until_person", "rows vanished", "resume it", probe_at=5)
     leases.pause(world.connection, "sheet", broken)
@@ -77,14 +77,14 @@ def test_a_sink_that_never_ran_can_be_paused(run, world):
 
 
 @pytest.fixture
-def obedient(monkeypatch):
+def resumable_workbook(monkeypatch):
     """A workbook, which supports both modes."""
     monkeypatch.setattr(load_sink_class("workbook"), "resume_modes", frozenset({"refill", "accept"}))
 
 
 @pytest.mark.parametrize("mode", ["refill", "accept"])
 @ON_BOTH
-def test_the_resume_mode_reaches_the_sink_as_a_note_of_its_destination(run, world, config, obedient, mode):
+def test_the_resume_mode_reaches_the_sink_as_a_note_of_its_destination(run, world, config, resumable_workbook, mode):
     assert run("resume", "sheet", f"--{mode}").exit_code == 0
     found = world.rows(note, sink="sheet")
     assert [(one.key, json.loads(one.value)) for one in found] == [("resume", {"mode": mode})]
@@ -125,7 +125,7 @@ def test_without_a_store_nothing_is_made(run, config, command):
     assert [entry.name for entry in config.parent.iterdir()] == ["config.toml"]
 
 
-def test_a_store_that_stays_busy_is_told_without_a_traceback(run, world, monkeypatch):
+def test_a_store_that_stays_busy_is_reported_without_a_traceback(run, world, monkeypatch):
     """The service's own transactions are short; this one never ends."""
     monkeypatch.setattr("connector.operations.store_access.SQLITE_BUSY_MS", 1)
     world.raw.execute("BEGIN IMMEDIATE")

@@ -1,4 +1,4 @@
-"""Commands on a PostgreSQL store: what they say when it cannot be used, and how their acts get on with each other."""
+"""Commands on a PostgreSQL store: their errors when it cannot be used, and commands at the same time."""
 
 import json
 import subprocess
@@ -90,7 +90,7 @@ def test_an_address_that_is_none_is_bad_usage_and_not_repeated(run, at):
 
 
 def test_a_file_is_explained_before_there_are_tables(run, at, tmp_path):
-    """As before there is a SQLite store."""
+    """As without an SQLite store."""
     (tmp_path / "event.json").write_bytes(body())
     with empty_database() as url:
         at(url)
@@ -100,7 +100,7 @@ def test_a_file_is_explained_before_there_are_tables(run, at, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "shown"),
     [
         ("postgresql://u:hidden@db.example.org:6432/name?sslmode=require", "postgresql://db.example.org:6432/name"),
         ("postgresql://u:hidden@one,two/name", "postgresql://one,two/name"),
@@ -108,8 +108,8 @@ def test_a_file_is_explained_before_there_are_tables(run, at, tmp_path):
         ("postgresql:///name?password=hidden", "postgresql:///name"),
     ],
 )
-def test_an_address_is_shown_without_user_and_password(url, told):
-    assert public_url(url) == told
+def test_an_address_is_shown_without_user_and_password(url, shown):
+    assert public_url(url) == shown
 
 
 @on_postgres
@@ -150,8 +150,8 @@ def test_what_an_act_raises_undoes_it(settings, world):
 
 
 @on_postgres
-def test_acts_come_one_after_the_other_and_see_each_other(settings, world, store_url, until):
-    """The second one waits, and its look at the store begins when the first one is committed."""
+def test_two_changes_at_the_same_time_are_made_one_after_the_other(settings, world, store_url, until):
+    """The second one waits, and reads the store after the commit of the first one."""
     seen = []
 
     def second():

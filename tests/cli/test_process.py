@@ -1,4 +1,4 @@
-"""The real program: what it prints when it starts, that it works with the other commands, and how it ends."""
+"""The real program: its output at the start, its work with the other commands, and its end."""
 
 import json
 import os
@@ -80,7 +80,7 @@ def test_what_is_wrong_with_a_sink_is_printed_under_the_banner(tmp_path):
 
 
 def test_the_command_it_prints_works_as_it_is(service):
-    """Whoever pastes it sees a message, and a row in the workbook."""
+    """A user who pastes it sees a message, and a row in the workbook."""
     line = next(line for line in service.output if line.strip().startswith("Try it"))
     done = subprocess.run(
         line.split("Try it", 1)[1], shell=True, env=ENVIRON, cwd="/", capture_output=True, text=True,
@@ -139,9 +139,9 @@ def test_ctrl_c_ends_it_quietly_and_an_open_receiver_was_warned_of_in_the_log(tm
         assert running.process.wait(60) == 0
         running._close()
     assert not [line for line in running.logs if "Traceback" in line or "KeyboardInterrupt" in line]
-    told = [json.loads(line) for line in running.logs]
-    assert [line["event"] for line in told].count("stopped") == 1
-    assert [line["level"] for line in told if line.get("place") == "hireflix.allow_unsigned"] == ["warning"]
+    lines = [json.loads(line) for line in running.logs]
+    assert [line["event"] for line in lines].count("stopped") == 1
+    assert [line["level"] for line in lines if line.get("place") == "hireflix.allow_unsigned"] == ["warning"]
 
 
 @pytest.mark.parametrize("role", ["receiver", "worker"])
@@ -178,7 +178,7 @@ def test_the_embedded_default_makes_a_secret_and_names_its_file(tmp_path):
 
 
 def embedded(folder):
-    """Starts the embedded default, sends a sample to it with no further word, stops it; what it printed."""
+    """Starts the embedded default, sends a sample without options, and stops it. Returns its output."""
     process = subprocess.Popen(
         [*CONNECTOR, "serve"],
         cwd=folder,

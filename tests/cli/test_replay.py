@@ -1,4 +1,4 @@
-"""`replay`: what it takes, that it counts and asks first, and that it works beside a running service."""
+"""`replay`: its selection, its preview and question, and its work beside a running service."""
 
 import os
 import pty
@@ -109,7 +109,7 @@ def test_nothing_to_do_is_no_failure(run, filled):
 
 @ON_BOTH
 def test_many_go_back_in_short_transactions_under_a_bar(run, world):
-    """A running service gets its turn between them, and a person sees that it goes on."""
+    """A running service can write between them, and the user sees the progress."""
     world.receive(*(body("interview.create", number, NOON + number) for number in range(2 * replay.CHUNK + 1)))
     world.settle_all(DeliveryState.DEAD)
     result = run("replay", "--state", "dead", "--sink", "chat", "--yes")

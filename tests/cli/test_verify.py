@@ -1,4 +1,4 @@
-"""`connector verify`: looks, has the lane repair, and says by its exit code whether a sheet is in sync."""
+"""`connector verify` compares, asks the lane for repairs, and returns by its exit code whether a sheet is in sync."""
 
 from __future__ import annotations
 

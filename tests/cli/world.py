@@ -1,4 +1,4 @@
-"""A folder with a configuration and a filled store, for commands that look and act."""
+"""A folder with a configuration and a filled store, for commands."""
 
 from __future__ import annotations
 
@@ -97,12 +97,12 @@ class Filled:
         self.connection.close()
 
     def receive(self, *bodies: bytes, at: int = NOON) -> IngestPlan:
-        """What the receiver would store for these bodies, received at `at`."""
+        """Stores what the receiver stores for these bodies, received at `at`."""
         arrivals = [IncomingEvent(read(one, at), one) for one in bodies]
         return write_group(self.connection, arrivals, self.routing_table)
 
     def keep(self, kind: str, content: bytes, seq: int, at: int = NOON, **values: Any) -> None:
-        """An event that an older version stored without understanding it."""
+        """Stores an event that an older version could not read."""
         reading = read(content, at)
         row = {
             "seq": seq,
@@ -122,7 +122,7 @@ class Filled:
             self.connection.execute(insert(event_body).values(body))
 
     def settle(self, state: DeliveryState, *ids: int, **values: Any) -> None:
-        """What a lane would have written for these deliveries."""
+        """Writes what a lane writes for these deliveries."""
         done = {"state": int(state), "attempts": 2, "not_before": NOON + DAY, "done_at": NOON + 1000}
         self.connection.execute(update(delivery).where(delivery.c.id.in_(ids)).values(done | values))
 

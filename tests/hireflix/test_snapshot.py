@@ -1,4 +1,4 @@
-"""What the API says is compared with what is stored, and becomes events that merge like webhooks."""
+"""Values of the API are compared with the store, and differences become events that merge like webhooks."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def merged(readings):
 
 
 def webhooks(account, found, steps, clock):
-    """Yields the bodies of webhooks while people do something a minute apart."""
+    """Yields the bodies of webhooks of changes a minute apart."""
     acts = {
         "complete": lambda: account.complete(found),
         "shortlist": lambda: account.shortlist(found),

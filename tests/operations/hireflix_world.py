@@ -83,7 +83,7 @@ class Source:
     async def deliveries(self, sink: str) -> list[Any]:
         return await self.rows(delivery, delivery.c.sink == sink)
 
-    def truth(self) -> dict[str, Stage]:
+    def stages_in_hireflix(self) -> dict[str, Stage]:
         """The stage of each interview in Hireflix."""
         return {id_: Stage(found.stage) for id_, found in self.account.interviews.items()}
 

@@ -76,8 +76,8 @@ def texts(slack, channel):
 
 
 async def passing(clock, store, condition):
-    """Moves the clock on until a fact holds. The calls in between are real, and each heartbeat that is due is stored
-    before the clock moves on, so that a slow machine does not make the process look dead.
+    """Moves the clock until a condition holds. The calls in between are real, and each due heartbeat is stored before
+    the clock moves, so that a slow machine does not make the process look dead.
     """
     while not condition():
         clock.advance(0.2)

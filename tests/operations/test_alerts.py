@@ -1,4 +1,4 @@
-"""Alerts: which ones there are, when messages about them are due, and through what they go. Rules without a clock."""
+"""Alerts: which ones exist, when messages about them are due, and how they are sent. Rules without a clock."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class TestWhichAlertsThereAre:
 
 
 class Simulation:
-    """Looks at the alerts that are there, sends what is due, and stores the state between two looks."""
+    """Evaluates the current alerts, sends what is due, and stores the state between two evaluations."""
 
     def __init__(self):
         self.now = START
@@ -127,7 +127,7 @@ class Simulation:
         self.log = []
 
     def look(self, alerts, *, arrives=True):
-        """Returns what was due. With `arrives=False` no message can be sent."""
+        """Evaluates the alerts, and returns the due messages. With `arrives=False` no message can be sent."""
         before = msgspec.json.decode(self.stored, type=_Stored).alerts
         state = observed(before, alerts, self.now)
         found = due(state, self.now)
@@ -177,7 +177,7 @@ class TestWhenMessagesAreDue:
         assert [what for _, what, _ in simulation.log] == ["new"]
 
     @given(STEPS)
-    def test_whatever_happens_each_alert_is_sent_seldom_and_its_end_once(self, steps):
+    def test_each_alert_is_repeated_after_the_interval_and_its_end_is_sent_once(self, steps):
         """Per alert: first "new", then "again" not before the interval, then one "over", then "new" again."""
         simulation = Simulation()
         for alerts, pause, arrives in steps:

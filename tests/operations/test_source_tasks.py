@@ -156,6 +156,6 @@ async def test_a_request_that_fails_is_answered_with_the_reason(source, tasks):
 
 
 async def eventually(condition):
-    """Looks into the store until a fact about the task in the background holds; each look lets the task go on."""
+    """Reads the store until a condition of the task in the background holds. Each read lets the task continue."""
     while not await condition():
         pass

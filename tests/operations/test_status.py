@@ -1,4 +1,4 @@
-"""The health model: each trouble says what is wrong, what follows from it, and what to do."""
+"""The health model: each problem has its cause, its effect and its fix."""
 
 from __future__ import annotations
 

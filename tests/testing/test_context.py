@@ -136,7 +136,7 @@ def test_the_clock_does_not_go_back():
 
 
 class Counting(Sink[SinkConfig]):
-    """Remembers how often it saw each key, and what it was handed."""
+    """Counts its calls for each key, and records its batches."""
 
     Config = SinkConfig
     max_batch = 2

@@ -38,7 +38,7 @@ class PostConfig(SinkConfig):
 
 
 class Box:
-    """A destination: what it holds, and whether it works."""
+    """A destination: its content, and whether it works."""
 
     def __init__(self):
         self.entries = {}
@@ -61,13 +61,13 @@ class Post(Sink[PostConfig]):
         return "box 7"
 
     def note_keys(self, delivery):
-        return [f"told:{delivery.key}"]
+        return [f"posted:{delivery.key}"]
 
     async def deliver(self, batch, context):
         await context.take(Token("post", rate=1, burst=2))
         if not self.box.works:
             return Result([RetryLater("no answer", unclear=True)] * len(batch.deliveries))
-        outcomes = [self.tell(delivery, context) for delivery in batch.deliveries]
+        outcomes = [self.post(delivery, context) for delivery in batch.deliveries]
         notes = {
             key: None if delivery.purpose == ERASE else {"at": context.now()}
             for delivery in batch.deliveries
@@ -75,7 +75,7 @@ class Post(Sink[PostConfig]):
         }
         return Result(outcomes, notes=notes)
 
-    def tell(self, delivery, context):
+    def post(self, delivery, context):
         if delivery.silent:
             return Superseded("nothing to update")
         context.count_call("put")
@@ -220,19 +220,19 @@ class Pastward(Post):
 
 
 class Parking(Post):
-    def tell(self, delivery, context):
+    def post(self, delivery, context):
         return Waiting("digest", "later")
 
 
 class Uncounted(Post):
-    def tell(self, delivery, context):
+    def post(self, delivery, context):
         self.put(delivery, context)
         return Delivered()
 
 
 class Chatty(Post):
-    def tell(self, delivery, context):
-        return super().tell(replace(delivery, silent=False), context)
+    def post(self, delivery, context):
+        return super().post(replace(delivery, silent=False), context)
 
 
 class Unstorable(Post):
@@ -244,7 +244,7 @@ class Forgetful(Post):
     """Cannot do without its notes."""
 
     async def deliver(self, batch, context):
-        return Result([Delivered() for delivery in batch.deliveries if batch.notes[f"told:{delivery.key}"]])
+        return Result([Delivered() for delivery in batch.deliveries if batch.notes[f"posted:{delivery.key}"]])
 
 
 class Fickle(Post):

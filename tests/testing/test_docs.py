@@ -1,4 +1,4 @@
-"""What docs/writing-a-sink.md shows works as it is there: a sink with test and section, a chat on `sinks.chat`."""
+"""The examples of docs/writing-a-sink.md work as they are: a sink with test and section, and a chat on `sinks.chat`."""
 
 import os
 import re

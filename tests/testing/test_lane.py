@@ -28,7 +28,7 @@ from connector.testing import START, LaneRunner, make_event
 
 
 class Scripted(Sink[SinkConfig]):
-    """Does what the script says, else delivers; remembers its batches."""
+    """Follows the script, then delivers. Records its batches."""
 
     Config = SinkConfig
     priority = {"interview.finish": 0}  # noqa: RUF012 - never changed
@@ -49,7 +49,7 @@ class Scripted(Sink[SinkConfig]):
         return answer if isinstance(answer, Result) else Result([answer or Delivered()])
 
     @property
-    def told(self) -> list[str]:
+    def calls(self) -> list[str]:
         return [one.event.name.split(".")[1] if (one := b.deliveries[0]).event else one.purpose for b in self.batches]
 
 
@@ -69,7 +69,7 @@ async def test_a_run_moves_the_clock_over_every_wait() -> None:
         await lane.add(make_event(), make_event(number=2))
         await lane.run()
         assert [each.state for each in await lane.deliveries()] == ["delivered"] * 3
-        assert lane.sink.told == ["finish", "finish", "finish", "edit"]
+        assert lane.sink.calls == ["finish", "finish", "finish", "edit"]
         assert lane.clock.now() >= START + 5_000
 
 

@@ -1,4 +1,4 @@
-"""The makers of test values say what they promise."""
+"""The makers of test values."""
 
 from connector.interview import FIELDS
 from connector.sink import Stage

@@ -1,4 +1,4 @@
-"""Actions over real HTTP: each needs the right to act and a form of ours, and lands in the audit log."""
+"""Actions over real HTTP: each needs the right to act and a form of the dashboard, and is in the audit log."""
 
 from __future__ import annotations
 

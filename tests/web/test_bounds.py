@@ -170,7 +170,7 @@ def large(sent, *, pieces):
 
 
 @pytest.mark.parametrize("headers", [(), ((HEADER, b"anything"), (b"content-length", b"1e9"))])
-async def test_a_request_that_its_head_condemns_is_answered_before_the_body_is_read(headers):
+async def test_a_request_with_a_wrong_head_is_answered_before_the_body_is_read(headers):
     """Then a bounded part of the body is read, so that the sender gets the answer and no reset."""
     sent, pieces = [], []
 

@@ -100,7 +100,7 @@ class Shown(HTMLParser):
 
 
 class Markup(HTMLParser):
-    """What a browser would make of a page: tags, attributes and scripts with a nonce."""
+    """A page as a browser parses it: tags, attributes and scripts with a nonce."""
 
     def __init__(self, page):
         super().__init__()

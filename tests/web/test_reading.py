@@ -65,7 +65,7 @@ def test_an_open_page_becomes_red_by_the_time_alone_when_no_process_sends_heartb
 
 
 def work_of(name, deliveries):
-    """The instructions of SQLite for a view, with so many settled deliveries."""
+    """The instructions of SQLite for a view, with this number of settled deliveries."""
     with memory() as connection:
         leases.register(connection, {"console": "console"})
         for number in range(deliveries):

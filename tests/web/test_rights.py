@@ -1,4 +1,4 @@
-"""Who may use which address: asked of every route, so that a new one is not forgotten."""
+"""The rights of every address, tested for all routes, so that a new one is not forgotten."""
 
 from __future__ import annotations
 

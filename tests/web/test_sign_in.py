@@ -1,4 +1,4 @@
-"""Who gets in: passwords, sessions, a proxy that signs users in, and what is refused."""
+"""Sign-in: passwords, sessions, a proxy that signs users in, and refusals."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ async def test_the_header_of_anybody_else_is_ignored(tmp_path):
 
 
 async def test_the_proxy_itself_counts_and_not_the_client_that_it_names(tmp_path):
-    """X-Forwarded-For must not make a stranger look like the proxy."""
+    """X-Forwarded-For must not make another client look like the proxy."""
     toml = PROXY + 'trust_addresses = ["10.0.0.5"]\n[server]\nport = 0\ntrusted_proxies = ["127.0.0.1"]\n'
     async with dashboard(tmp_path, toml, password=None) as (_, client):
         headers = {"X-Forwarded-User": "ana@example.org", "X-Forwarded-For": "10.0.0.5"}

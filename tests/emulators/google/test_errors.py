@@ -1,4 +1,4 @@
-"""The bodies of refusals: who may not, what is not there, and what is not right."""
+"""The bodies of refusals: missing rights, missing objects, and wrong requests."""
 
 import httpx
 import pytest

@@ -1,4 +1,4 @@
-"""Whatever is inserted, deleted and moved: rows, columns and tags behave as a plain list does."""
+"""After any inserts, deletions and moves rows, columns and tags are those of a plain list."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""The token endpoint, asked by google-auth itself and by hand; and gspread on top of it."""
+"""The token endpoint, with google-auth and with plain requests, and gspread with it."""
 
 import json
 import stat

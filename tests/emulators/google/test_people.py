@@ -1,4 +1,4 @@
-"""People act on the spreadsheet at any moment, also exactly between a read and a write."""
+"""Users edit the spreadsheet at any moment, also exactly between a read and a write."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""Socket Mode in the emulator: who gets an envelope, when it is acknowledged, and which dialogs Slack refuses."""
+"""Socket Mode in the emulator: the connection of an envelope, its acknowledgement, and refused dialogs."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from connector.testing import ManualClock
 
 
 async def retry_after(call) -> int:
-    """The whole seconds a call is told to wait, 0 when it went through."""
+    """The whole seconds of `Retry-After`, 0 for a call that succeeds."""
     try:
         await call
     except SlackApiError as error:

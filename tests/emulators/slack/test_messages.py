@@ -9,7 +9,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from connector.emulators.slack import SlackEmulator
 from connector.testing import ManualClock
 
-META = {"event_type": "told", "event_payload": {"k": "one"}}
+META = {"event_type": "test", "event_payload": {"k": "one"}}
 
 
 async def refused(call) -> dict:
