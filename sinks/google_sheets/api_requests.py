@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from connector.languages import Language, gettext_noop
 from sinks.spreadsheet.values import HEADER_COLOUR, LINK_TEXT, CellKind, CellValue, days_since
 
 Request: TypeAlias = dict[str, Any]
@@ -27,7 +28,7 @@ MADE_TAG = "hf.made"
 SETUP_TAG = "hf.setup"
 """Key of the developer metadata that marks a formatted tab."""
 
-PROTECTED = "Filled from Hireflix. A correction stays until Hireflix changes the value."
+PROTECTED = gettext_noop("Filled from Hireflix. A correction stays until Hireflix changes the value.")
 """Description of a protected range."""
 DATE_FORMAT = {"type": "DATE_TIME", "pattern": "yyyy-mm-dd hh:mm"}
 
@@ -225,14 +226,15 @@ def freeze(sheet_id: int, rows: int, columns: int) -> Request:
     return {"updateSheetProperties": {"properties": {"sheetId": sheet_id, "gridProperties": grid}, "fields": fields}}
 
 
-def warn(sheet_id: int, protected_id: int, span: tuple[int, int] | None) -> Request:
+def warn(sheet_id: int, protected_id: int, span: tuple[int, int] | None, words: Language) -> Request:
     """Adds a protection that warns users before an edit and forbids nothing. `span`: columns, `None` = the
     whole tab.
     """
     area = {"sheetId": sheet_id}
     if span is not None:
         area |= {"startColumnIndex": span[0], "endColumnIndex": span[1]}
-    protected: dict[str, Any] = {"protectedRangeId": protected_id, "range": area, "description": PROTECTED}
+    text = words.gettext(PROTECTED)
+    protected: dict[str, Any] = {"protectedRangeId": protected_id, "range": area, "description": text}
     return {"addProtectedRange": {"protectedRange": {**protected, "warningOnly": True}}}
 
 
@@ -254,15 +256,17 @@ def update_cells(sheet_id: int, row: int, column: int, rows: Sequence[msgspec.Ra
     return {"updateCells": {"start": start, "fields": fields, "rows": list(rows)}}
 
 
-def cell(value: CellValue, kind: CellKind) -> Request:
-    """Returns one typed cell. Text is always a string: it is not parsed, so it never becomes a formula."""
+def cell(value: CellValue, kind: CellKind, link_text: str = LINK_TEXT) -> Request:
+    """Returns one typed cell. Text is always a string: it is not parsed, so it never becomes a formula. `link_text` is
+    the text of a link.
+    """
     if value is None:
         return {}
     if kind is CellKind.DAYS_SINCE and isinstance(value, int | float):
         return {"userEnteredValue": {"formulaValue": days_since(int(value))}}
     if kind is CellKind.LINK:
         link = {"textFormat": {"link": {"uri": value}}}
-        return {"userEnteredValue": {"stringValue": LINK_TEXT}, "userEnteredFormat": link}
+        return {"userEnteredValue": {"stringValue": link_text}, "userEnteredFormat": link}
     if isinstance(value, str):
         return {"userEnteredValue": {"stringValue": value}}
     return {"userEnteredValue": {"numberValue": value}}

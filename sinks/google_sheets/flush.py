@@ -42,6 +42,7 @@ from sinks.google_sheets.write_planner import (
     zone_of,
 )
 from sinks.spreadsheet.columns import KEY
+from sinks.spreadsheet.values import LINK_TEXT
 
 ROWS_MAX = WriteLimits().rows
 
@@ -398,7 +399,7 @@ class Flush:
         limits = replace(WriteLimits(), rows=self._memory.bisection.rows)
         if self._outcomes.tabs[name].moving:
             limits = replace(limits, updates=1)
-        chunk = take_chunk(due, after, limits, budget)
+        chunk = take_chunk(due, after, limits, budget, link_text=self._config.words.gettext(LINK_TEXT))
         chunk.formats = [
             (change.row, after.at[field_])
             for change in chunk.changes

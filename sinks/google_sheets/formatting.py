@@ -79,7 +79,9 @@ FILTERS = (
 def format_tab(view: TabView, layout: Layout, allocator: IdAllocator, words: Language) -> list[Request]:
     """Returns the requests that format a tab once."""
     sheet_id = view.sheet_id
-    runs = [warn(sheet_id, allocator.id(f"{sheet_id}:owned:{start}"), (start, end)) for start, end in _runs(layout)]
+    runs = [
+        warn(sheet_id, allocator.id(f"{sheet_id}:owned:{start}"), (start, end), words) for start, end in _runs(layout)
+    ]
     return [
         freeze(sheet_id, view.header_row + 1, _frozen(view, layout)),
         header_look(sheet_id, view.header_row),

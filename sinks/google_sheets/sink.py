@@ -446,14 +446,17 @@ def describe(interview: Interview | None, config: GoogleSheetsConfig) -> str:
 
 def _lines(interview: Interview, config: GoogleSheetsConfig) -> list[str]:
     values = zip(config.columns, cell_values(interview, config.columns, config.words), strict=True)
-    return [f"  {column.title}: {_shown(value, column.kind)}" for column, value in values if value is not None]
+    link_text = config.words.gettext(LINK_TEXT)
+    return [
+        f"  {column.title}: {_shown(value, column.kind, link_text)}" for column, value in values if value is not None
+    ]
 
 
-def _shown(value: CellValue, kind: CellKind) -> str:
+def _shown(value: CellValue, kind: CellKind, link_text: str) -> str:
     if kind is CellKind.DATETIME and isinstance(value, int):
         return f"{utc(value):%Y-%m-%d %H:%M} UTC"
     if kind is CellKind.DAYS_SINCE and isinstance(value, int):
         return f"the days since {utc(value):%Y-%m-%d}"
     if kind is CellKind.LINK:
-        return f"{LINK_TEXT} ({value})"
+        return f"{link_text} ({value})"
     return str(value)

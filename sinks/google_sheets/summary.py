@@ -185,7 +185,7 @@ def _blank(sheet_id: int, allocator: IdAllocator, words: Language, totals: Seque
         _write(sheet_id, _HEADER, header, _FIELDS),
         _write(sheet_id, _TOTAL, [_bold(_text(gettext(ALL))), *(_bold(_formula(each)) for each in totals)], _FIELDS),
         _days(sheet_id),
-        warn(sheet_id, allocator.id(f"{sheet_id}:owned"), None),
+        warn(sheet_id, allocator.id(f"{sheet_id}:owned"), None, words),
         _chart(sheet_id, allocator.id(f"{sheet_id}:chart"), words),
     ]
 

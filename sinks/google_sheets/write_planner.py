@@ -24,7 +24,7 @@ from sinks.google_sheets.sheet_view import NOT_TEXT, TOP_ROWS, Guard, TabView
 from sinks.google_sheets.state import Intent, PlannedUpdate, RowNote, digest
 from sinks.google_sheets.tabs import Layout, add_columns, hold_requests, rename_headers, tag_requests
 from sinks.spreadsheet.columns import KEY, SPECS, Column, cell_values
-from sinks.spreadsheet.values import CellKind, CellValue, clean_text, serial_number
+from sinks.spreadsheet.values import LINK_TEXT, CellKind, CellValue, clean_text, serial_number
 
 REQUEST_SIZE = 200
 """Bytes of one request without its cells."""
@@ -272,18 +272,25 @@ class WriteBudget:
         return True
 
 
-def take_chunk(due: TabChanges, layout: Layout, limits: WriteLimits, budget: WriteBudget | None = None) -> WriteChunk:
+def take_chunk(
+    due: TabChanges,
+    layout: Layout,
+    limits: WriteLimits,
+    budget: WriteBudget | None = None,
+    *,
+    link_text: str = LINK_TEXT,
+) -> WriteChunk:
     """Returns as many due changes as fit into one write, updates first. `budget` contains the size of other tabs."""
     chunk, budget = WriteChunk(), budget or WriteBudget()
     for change in due.changes[: limits.updates]:
-        runs = list(_runs(change.row, change.cells, layout, apart=True))
+        runs = list(_runs(change.row, change.cells, layout, link_text, apart=True))
         if not budget.takes(_size(runs) + REQUEST_SIZE * len(runs), len(runs), limits):
             return chunk
         chunk.changes.append(change)
         chunk.runs += runs
     for wanted in due.inserts:
         cells = {name: value for name, value in wanted.cells.items() if name not in wanted.protected}
-        runs = list(_runs(len(chunk.inserts), cells, layout, apart=False))
+        runs = list(_runs(len(chunk.inserts), cells, layout, link_text, apart=False))
         if not budget.takes(_size(runs), 0, limits):
             return chunk
         chunk.inserts.append(wanted)
@@ -295,7 +302,9 @@ def _size(runs: Sequence[CellRun]) -> int:
     return sum(len(bytes(run.cells)) for run in runs)
 
 
-def _runs(row: int, cells: Mapping[str, CellValue], layout: Layout, *, apart: bool) -> Iterator[CellRun]:
+def _runs(
+    row: int, cells: Mapping[str, CellValue], layout: Layout, link_text: str, *, apart: bool
+) -> Iterator[CellRun]:
     """Returns the runs of adjacent cells. `apart`: a link is a run of its own, because writing links removes those of
     other cells of the run.
     """
@@ -303,16 +312,16 @@ def _runs(row: int, cells: Mapping[str, CellValue], layout: Layout, *, apart: bo
     run: list[tuple[int, str]] = []
     for place, name in places:
         if run and (place != run[-1][0] + 1 or (apart and CellKind.LINK in {_kind(name), _kind(run[-1][1])})):
-            yield _run(row, run, cells)
+            yield _run(row, run, cells, link_text)
             run = []
         run.append((place, name))
     if run:
-        yield _run(row, run, cells)
+        yield _run(row, run, cells, link_text)
 
 
-def _run(row: int, places: Sequence[tuple[int, str]], cells: Mapping[str, CellValue]) -> CellRun:
+def _run(row: int, places: Sequence[tuple[int, str]], cells: Mapping[str, CellValue], link_text: str) -> CellRun:
     link = any(_kind(name) is CellKind.LINK for _, name in places)
-    encoded = api_requests.row_cells([api_requests.cell(cells[name], _kind(name)) for _, name in places])
+    encoded = api_requests.row_cells([api_requests.cell(cells[name], _kind(name), link_text) for _, name in places])
     return CellRun(row, places[0][0], len(places), link, encoded)
 
 

@@ -8,11 +8,12 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
 from typing import TypeAlias
 
+from connector.languages import gettext_noop
 from connector.sink import Stage
 from connector.text import clean, web_link
 
-LINK_TEXT = "Open"
-"""Text of a cell with a link."""
+LINK_TEXT = gettext_noop("Open")
+"""Text of a cell with a link, before its translation."""
 TEXT_MAX = 49_990
 """Most UTF-16 units of a text cell before `CUT_MARK` (the limit of Google Sheets is 50,000)."""
 CUT_MARK = "… [cut]"
@@ -39,7 +40,7 @@ class CellKind(StrEnum):
     DAYS_SINCE = "days since"
     """Epoch milliseconds here; a spreadsheet computes the days since then, so that they are right on every day."""
     LINK = "link"
-    """The URL here; a spreadsheet shows `LINK_TEXT` and links the cell."""
+    """The URL here; a spreadsheet shows `LINK_TEXT` in its language and links the cell."""
 
 
 def cell_value(kind: CellKind, value: object) -> CellValue:

@@ -69,6 +69,7 @@ class PatchedTab:
         self._cells: dict[int, dict[int, tuple[CellKind, Written]]] = {}
         self._styles = _Styles.read(package)
         self._known_positions: set[str] | None = None
+        self._link_text = request.words.gettext(LINK_TEXT)
 
     def write(self, row: int, column: Column, value: Written) -> None:
         """Writes one owned cell by the kind of its column."""
@@ -159,7 +160,12 @@ class PatchedTab:
         style = _STYLE.search(old[2]) if old is not None else None
         number = self._styles.number(kind, int(style[1]) if style else 0, value)
         attribute = f' s="{number}"' if number else ""
-        return _XML[kind](f'<c r="{place}"{attribute}', value).encode() if number or value is not None else b""
+        if not number and value is None:
+            return b""
+        start = f'<c r="{place}"{attribute}'
+        if kind is CellKind.LINK:
+            return _text_xml(start, self._link_text if value else None).encode()
+        return _XML[kind](start, value).encode()
 
     def _add_links(self) -> tuple[bytes, bytes]:
         """Returns the elements of the links in the added rows, and the relationships of the tab with their targets."""
@@ -265,16 +271,11 @@ def _days_since_xml(start: str, value: Written) -> str:
     return f"{start} />" if value is None else f"{start}><f>{days_since(int(value))[1:]}</f></c>"
 
 
-def _link_xml(start: str, value: Written) -> str:
-    return _text_xml(start, LINK_TEXT if value else None)
-
-
 _XML: Mapping[CellKind, Callable[[str, Written], str]] = {
     CellKind.TEXT: _text_xml,
     CellKind.NUMBER: _number_xml,
     CellKind.DATETIME: _time_xml,
     CellKind.DAYS_SINCE: _days_since_xml,
-    CellKind.LINK: _link_xml,
 }
 
 

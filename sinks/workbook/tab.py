@@ -18,6 +18,7 @@ from openpyxl.workbook.defined_name import DefinedName
 from openpyxl.worksheet.cell_range import CellRange
 from openpyxl.worksheet.worksheet import Worksheet
 
+from connector.languages import Language
 from connector.sink import SinkBroken
 from sinks.spreadsheet.columns import KEY, SPECS, Column, header_key, usual_header_keys, usual_titles
 from sinks.spreadsheet.values import CUT_MARK, LINK_TEXT, CellKind, clean_text, days_since
@@ -55,13 +56,14 @@ class Tab:
     `cells` are the places of all its cells. They are kept here, because openpyxl cannot list them.
     """
 
-    def __init__(self, book: Book, sheet: Worksheet, header: int, columns: Mapping[str, int]) -> None:
+    def __init__(self, book: Book, sheet: Worksheet, header: int, columns: Mapping[str, int], words: Language) -> None:
         cells = book.cells.get(sheet.title, SheetCells())
         self.sheet = sheet
         self._book = book
         self._fixed = _has_references(book)
         self.header = header
         self.columns = dict(columns)
+        self._link_text = words.gettext(LINK_TEXT)
         self._cells = cells.places | {(header, column) for column in columns.values()}
         self.rows = self._find_rows()
         self.last = max(self.rows.values(), default=header)
@@ -71,7 +73,7 @@ class Tab:
         cell = self.sheet.cell(row, self.columns[column.field])
         self._cells.add((row, self.columns[column.field]))
         if not isinstance(cell, MergedCell):
-            write_cell(cell, column.kind, value)
+            _write_cell(cell, column.kind, value, self._link_text)
 
     def make_room(self, count: int) -> int:
         """Makes room for `count` rows below the last one of the table, and returns the first of them.
@@ -229,7 +231,7 @@ def open_tab(book: Book, request: RewriteRequest) -> Tab:
         if request.style:
             format_table(sheet, request.columns, request.words)
             summary.make(book.book, summary.Table(sheet, header, columns), request.words)
-    return Tab(book, sheet, header, columns)
+    return Tab(book, sheet, header, columns, request.words)
 
 
 def _has_references(book: Book) -> bool:
@@ -350,7 +352,7 @@ def _name_zone(sheet: Worksheet, header: int, placed: Mapping[str, int], request
             known |= {*_other_headings(column, request)}
         cell = sheet.cell(header, placed[column.field]) if column.field in placed else None
         if isinstance(cell, Cell) and text_of(cell) != present and text_of(cell) in known:
-            write_cell(cell, CellKind.TEXT, present)
+            _write_text(cell, present)
 
 
 def _last_used_column(sheet: Worksheet, cells: SheetCells) -> int:
@@ -361,7 +363,7 @@ def _last_used_column(sheet: Worksheet, cells: SheetCells) -> int:
 def _write_title(sheet: Worksheet, header: int, column: int, title: str) -> None:
     cell = sheet.cell(header, column)
     assert isinstance(cell, Cell), "beyond the last used column nothing is merged"
-    write_cell(cell, CellKind.TEXT, title)
+    _write_text(cell, title)
     beside = sheet.cell(header, column - 1) if column > 1 else None
     like = beside if isinstance(beside, Cell) and beside.value else None
     cell.font = changed_font(cell, bold=True) if like is None else changed_font(like)
@@ -427,9 +429,12 @@ def _clear(cell: Cell | MergedCell) -> None:
         cell.style = "Normal"
 
 
-def write_cell(cell: Cell, kind: CellKind, value: Written) -> None:
+def _write_cell(cell: Cell, kind: CellKind, value: Written, link_text: str) -> None:
     """Writes a value by the kind of its column."""
-    _WRITERS[kind](cell, value)
+    if kind is CellKind.LINK:
+        _write_link(cell, value, link_text)
+    else:
+        _WRITERS[kind](cell, value)
 
 
 def _write_text(cell: Cell, value: Written) -> None:
@@ -502,8 +507,8 @@ def _write_days_since(cell: Cell, value: Written) -> None:
         cell.number_format = "0"
 
 
-def _write_link(cell: Cell, value: Written) -> None:
-    cell.value = LINK_TEXT if value else None
+def _write_link(cell: Cell, value: Written, link_text: str) -> None:
+    cell.value = link_text if value else None
     cell.hyperlink = str(value) if value else None
     if value:
         cell.font = changed_font(cell, color=LINK_COLOUR, underline="single")
@@ -514,7 +519,6 @@ _WRITERS = {
     CellKind.NUMBER: _write_number,
     CellKind.DATETIME: _write_time,
     CellKind.DAYS_SINCE: _write_days_since,
-    CellKind.LINK: _write_link,
 }
 
 

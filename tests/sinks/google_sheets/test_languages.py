@@ -25,6 +25,7 @@ async def test_a_new_sheet_has_the_words_of_its_language(make_decision_sheet):
     header, first, _ = harness.rows()
     assert header[:5] == ["Candidato", "Correo", "Teléfono", "Puesto", "Etapa"]
     assert first[4] == "Por evaluar"
+    assert first[header.index("Revisión")] == "Abrir"
     assert (await harness.verify()).in_sync
 
 

@@ -16,6 +16,7 @@ async def test_a_new_file_has_the_words_of_its_language(workbook):
     header, row = workbook.grid()
     assert header[:7] == ["Candidato", "Correo", "Teléfono", "Puesto", "Etapa", "Puntuación", "Invitado (UTC)"]
     assert row[4] == "Por evaluar"
+    assert row[header.index("Revisión")] == "Abrir"
     assert workbook.sheet("Resumen")["C1"].value == "Por evaluar"
 
 
@@ -30,6 +31,14 @@ async def test_a_change_of_the_language_renames_headers_and_keeps_those_of_users
     assert header[:7] == ["Candidato", "Correo", "Call me", "Puesto", "Etapa", "Puntuación", "Invitado (UTC)"]
     assert header[12] == "Mine"
     assert (first[4], first[12], second[0]) == ("Por evaluar", "kept", "Wayne Knight 2")
+
+
+async def test_a_row_that_is_added_to_a_file_has_the_words_of_its_language(workbook):
+    workbook.use(language="es")
+    await workbook.show(*(make_interview(number=number) for number in range(3)))
+    await workbook.show(make_interview(number=3))
+    header, *rows = workbook.grid()
+    assert [row[header.index("Revisión")] for row in rows] == ["Abrir"] * 4
 
 
 async def test_the_days_of_waiting_are_a_formula_that_ends_with_the_decision(workbook):
