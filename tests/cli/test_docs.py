@@ -1,4 +1,6 @@
-"""docs/operating.md describes exactly the commands, options, metrics and exit codes that exist."""
+"""docs/commands.md describes exactly the commands, options and exit codes that exist, docs/operating.md the metrics and
+the messages of the log.
+"""
 
 import ast
 import re
@@ -14,7 +16,9 @@ from connector.store.retention import RetentionKind
 from connector.web.metrics import Metrics
 from connector.web.receiver import REFUSALS
 
-PAGE = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "operating.md").read_text()
+REFERENCE = (DOCS / "commands.md").read_text()
 GROUPS = {name: load_command(name) for name in NAMES}
 COMMANDS = {name: command for name, command in GROUPS.items() if not hasattr(command, "commands")}
 for group in ("store", "hireflix"):
@@ -23,7 +27,7 @@ for group in ("store", "hireflix"):
 
 def section(name):
     """What the page says about one command."""
-    found = re.search(rf"^### `connector {name}`\n(.*?)(?=^### |\Z)", PAGE, re.MULTILINE | re.DOTALL)
+    found = re.search(rf"^## `connector {name}`\n(.*?)(?=^## |\Z)", REFERENCE, re.MULTILINE | re.DOTALL)
     return found.group(1) if found else ""
 
 
@@ -69,7 +73,12 @@ def test_the_values_of_a_label_are_described(metric, values):
 
 
 def test_every_described_command_exists():
-    assert set(re.findall(r"^### `connector ([\w ]+)`", PAGE, re.MULTILINE)) == set(COMMANDS)
+    assert set(re.findall(r"^## `connector ([\w ]+)`", REFERENCE, re.MULTILINE)) == set(COMMANDS)
+
+
+def test_the_list_at_the_top_leads_to_every_command():
+    top = REFERENCE.split("\n## ")[0]
+    assert sorted(re.findall(r"\[`([\w ]+)`\]\(#", top)) == sorted(COMMANDS)
 
 
 def metric_names():
@@ -117,4 +126,4 @@ def test_every_logged_problem_is_described():
 
 
 def test_the_exit_codes_are_described():
-    assert {f"\n| {code} | " in PAGE for code in (0, FAILED, BAD_USAGE)} == {True}
+    assert {f"\n| {code} | " in REFERENCE for code in (0, FAILED, BAD_USAGE)} == {True}
