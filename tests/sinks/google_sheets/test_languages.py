@@ -57,6 +57,17 @@ async def test_a_sheet_of_users_is_recognised_by_headers_in_another_language(mak
     assert header[-1] == "ID de entrevista"
 
 
+async def test_a_row_of_users_with_titles_in_two_languages_is_not_the_header(harness):
+    await harness.show(*INTERVIEWS)
+    harness.person.insert_columns(TAB, len(TITLES))
+    harness.person.write(TAB, [[*TITLES, "Candidato"]], 8, 0)
+    harness.context.clock.advance(60)
+    await harness.show(scored(INTERVIEWS[0], 4))
+    header, first, second, *others = harness.rows()
+    assert (header[0], first[5], second[5]) == ("Candidate", 4, None)
+    assert [row[0] for row in others if row and row[0]] == ["Candidate"]
+
+
 async def test_the_days_of_waiting_are_a_formula_that_ends_with_the_decision(make_decision_sheet):
     """The sheet computes it, so that it is right on every day and no verification sees a difference."""
     harness = make_decision_sheet(columns=WAITING)
