@@ -123,6 +123,7 @@ def _hireflix(first: FirstConfig, answers: Answers) -> None:
             return
         if not _again():
             answers.secrets[API_KEY] = key
+            _keep(answers, "the API key of Hireflix")
             return
 
 
@@ -160,10 +161,19 @@ def _is_key_accepted(first: FirstConfig, answers: Answers) -> bool:
 def _accept(first: FirstConfig, answers: Answers, name: str, settings: dict[str, str], secrets: dict[str, str]) -> bool:
     """Tests a sink at its destination, and prints the findings. Returns whether the sink is part of the answers now."""
     tried = Answers(answers.timezone, {**answers.sinks, name: settings}, {**answers.secrets, **secrets})
-    if not _is_usable(first, tried, name) and _again():
+    usable = _is_usable(first, tried, name)
+    if not usable and _again():
         return False
     answers.sinks, answers.secrets = tried.sinks, tried.secrets
+    if not usable:
+        _keep(answers, f"the sink {name}")
     return True
+
+
+def _keep(answers: Answers, what: str) -> None:
+    """Warns that an answer is kept although its test failed."""
+    print(f"warning   {what} is kept although its test failed")
+    answers.failing.append(what)
 
 
 def _is_usable(first: FirstConfig, answers: Answers, name: str) -> bool:
@@ -201,6 +211,11 @@ def _print_next(first: FirstConfig, answers: Answers) -> None:
     option = "" if first.path == Path("config.toml").absolute() else f" --config {first.path}"
     if WEBHOOK_SECRETS not in answers.secrets:
         print(f'Missing: {WEBHOOK_SECRETS}. The service starts when .env has the line {WEBHOOK_SECRETS}=["…"].')
+    if answers.failing:
+        print(
+            f"The test failed for {', '.join(answers.failing)}: remove the causes, which are named above, before you "
+            "start the service; `connector check --online` tests again."
+        )
     print(
         "Next:\n"
         f"  connector check --online{option}\n"

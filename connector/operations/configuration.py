@@ -115,11 +115,14 @@ _ENV_NAME = re.compile(r"\s*(?:export\s+)?(\w+)\s*=")
 
 @dataclass(slots=True)
 class Answers:
-    """The answers of a user: the time zone, and the tables of sinks by name. `secrets` maps variables to values."""
+    """The answers of a user: the time zone, and the tables of sinks by name. `secrets` maps variables to values.
+    `failing` names the answers that the user kept although their test failed.
+    """
 
     timezone: str
     sinks: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
     secrets: dict[str, str] = dataclasses.field(default_factory=dict)
+    failing: list[str] = dataclasses.field(default_factory=list)
 
     def config_text(self) -> str:
         """Returns the text of `config.toml`. It contains no secret."""

@@ -146,6 +146,27 @@ def test_an_answer_that_does_not_work_says_why_and_is_asked_again(tmp_path, goog
     assert "hiring_sheet" not in (tmp_path / "config.toml").read_text()
 
 
+def test_answers_that_are_kept_although_their_test_failed_are_named_at_the_end(tmp_path, google, slack, hireflix):
+    google.service_account_file(tmp_path / "key.json")
+    environ = {
+        "CONNECTOR_DEFAULTS__GOOGLE_SHEETS__API_URL": google.url,
+        "CONNECTOR_DEFAULTS__SLACK__API_URL": slack.api_url,
+        "CONNECTOR_HIREFLIX__API_URL": hireflix.api_url,
+    }
+    answers = [
+        *[(ZONE, ""), (SHEET, A_SHEET), (KEY, "key.json"), (AGAIN, "n")],
+        *[(CHANNEL, slack.add_channel("hiring")), (TOKEN, "xoxb-wrong"), (AGAIN, "n")],
+        *[(WEBHOOK, "secret"), (API, "wrong"), (AGAIN, "n")],
+    ]
+    code, output = run(tmp_path, answers, environ)
+    assert code == 0, output
+    assert output.count("is kept although its test failed") == 3
+    end = output.partition("Written: ")[2]
+    assert "The test failed for the sink hiring_sheet, the sink recruiting, the API key of Hireflix: " in end
+    assert "connector check --online" in end
+    assert set(load(tmp_path / "config.toml", environ=environ).sinks) == {"hiring_sheet", "recruiting"}
+
+
 def test_text_that_is_not_the_address_of_a_spreadsheet_is_asked_again_before_the_credentials(tmp_path):
     answers = [(ZONE, ""), *[(SHEET, text) for text in ("nonsense", "my sheet", "https://example.org/x")], (SHEET, "")]
     code, output = run(tmp_path, [*answers, *[(question, "") for question in (CHANNEL, WEBHOOK, API)]])
