@@ -59,8 +59,8 @@ NO_REPLY = (
     "reaches it (address, name, proxy, firewall); the sink retries automatically"
 )
 WAIT = (
-    "nothing now: the sink retries automatically; if it keeps failing, check that the destination runs and that this "
-    "machine reaches it (address, name, proxy, firewall)"
+    "the sink retries automatically; if it keeps failing, check that the destination runs and that this machine "
+    "reaches it (address, name, proxy, firewall)"
 )
 
 

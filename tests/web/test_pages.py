@@ -387,3 +387,41 @@ async def test_no_page_has_an_english_word_when_the_language_is_another(tmp_path
         client.cookies.clear()
         await see("/sign-in", password="wrong")
         assert {address: page.english() for address, page in pages.items() if page.english()} == {}
+
+
+FIVE = "".join(f'[sinks.s{number}]\ntype = "console"\n' for number in range(5)) + DASHBOARD
+
+
+async def test_the_page_of_the_sinks_shows_every_trouble_and_other_pages_the_first_three(tmp_path):
+    async with dashboard(tmp_path, FIVE) as (_, client):
+        for number in range(5):
+            await client.post("/actions/pause", data={"sink": f"s{number}"}, headers=SAME_ORIGIN)
+        counts = {}
+        for path in ("/", "/sinks/s1", "/sinks"):
+            page = (await client.get(path)).text
+            counts[path] = (page.count('class="trouble warn"'), "and 2 more" in page)
+    assert counts == {"/": (3, True), "/sinks/s1": (3, True), "/sinks": (5, False)}
+
+
+async def test_a_pending_delivery_says_when_its_sink_is_paused(tmp_path):
+    async with dashboard(tmp_path, SHEET) as (service, client):
+        await client.post("/actions/pause", data={"sink": "sheet"}, headers=SAME_ORIGIN)
+        await service.post(sample("finish", id="i1"))
+        for path in ("/deliveries", "/deliveries/1", "/interviews/one?id=i1"):
+            assert (path, "the sink is paused" in (await client.get(path)).text) == (path, True)
+
+
+async def test_a_planned_delivery_was_not_received_and_shows_its_time(tmp_path):
+    async with dashboard(tmp_path, SHEET) as (service, client):
+        await service.post(sample("finish", id="i1"))
+        await settled(client, "/deliveries?state=delivered", "Wayne Knight")
+        page = await settled(client, "/deliveries?state=pending", "planned for")
+        assert re.findall(r'data-label="Received">\s*(<time|</td>)', page) == ["</td>"]
+
+
+async def test_a_command_in_a_remedy_looks_like_code(tmp_path):
+    async with dashboard(tmp_path, SHEET) as (_, client):
+        with closing(sqlite3.connect(tmp_path / "data" / "connector.db")) as store, store:
+            store.execute("UPDATE sink SET paused = 'broken', reason = 'x', fix = 'set `path` & <wait>'")
+        page = (await client.get("/sinks/sheet")).text
+        assert page.count("Set <code>path</code> &amp; &lt;wait&gt;.") == 2

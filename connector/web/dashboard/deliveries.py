@@ -141,7 +141,7 @@ def delivery_list(seen: Seen, chosen: dict[str, str], after: Place | None) -> De
         any(chosen.values()) or after is not None,
         [*(title for title, _ in AGES), seen.words.gettext("older")],
         _grid(seen.connection, seen.clock.now),
-        [delivery_line(row, seen.clock) for row in rows[:ROWS]],
+        [delivery_line(row, seen) for row in rows[:ROWS]],
         paging("/deliveries", chosen, after, following),
         chosen["reason"],
         urlencode({name: value for name, value in chosen.items() if value}),
@@ -169,7 +169,9 @@ def _grid(connection: Connection, now: int) -> list[DeadLetterRow]:
     return rows
 
 
-def delivery_line(row: DeliveryRow, clock: Clockface) -> DeliveryLine:
+def delivery_line(row: DeliveryRow, seen: Seen) -> DeliveryLine:
+    """Returns what a list shows of a delivery. One that is planned was not received."""
+    clock = seen.clock
     what = row.event_name.removeprefix("interview.") or row.purpose or "fill"
     is_open = row.state in {"pending", "waiting"}
     return DeliveryLine(
@@ -181,13 +183,19 @@ def delivery_line(row: DeliveryRow, clock: Clockface) -> DeliveryLine:
         row.interview_id,
         candidate_name(row.candidate_name, clock.words),
         row.attempts,
-        clock.moment(row.since),
+        clock.moment(row.since) if row.since <= clock.now else None,
         clock.moment(row.not_before) if is_open and row.not_before else None,
         clock.moment(row.done_at),
-        row.reason,
+        why(row, seen),
         row.reference,
         web_link(row.reference) or "",
     )
+
+
+def why(row: DeliveryRow, seen: Seen) -> str:
+    """Returns the reason for the state of a delivery. A pending one waits for its sink when that is paused."""
+    is_paused = any(sink.name == row.sink and sink.state == "paused" for sink in seen.health.sinks)
+    return row.reason or (seen.words.gettext("the sink is paused") if is_paused and row.state == "pending" else "")
 
 
 @get("/deliveries", include_in_schema=False)
@@ -241,7 +249,7 @@ def one_delivery(seen: Seen, id_: int) -> OneDelivery:
     if row.state == "dead" and not fix:
         fix = seen.words.gettext("Repair the cause that the reason names, then replay it.")
     return OneDelivery(
-        delivery_line(row, seen.clock),
+        delivery_line(row, seen),
         shown_name(row.position_name),
         row.event_id,
         [attempt_line(each, seen.clock) for each in calls],

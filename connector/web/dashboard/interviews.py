@@ -34,7 +34,7 @@ from connector.text import web_link
 from connector.web.auth import Access, Visitor
 from connector.web.dashboard.actions import form_values
 from connector.web.dashboard.decisions import DecisionPanel, decision_panel
-from connector.web.dashboard.deliveries import MARKS, DeliveryLine, delivery_line
+from connector.web.dashboard.deliveries import MARKS, DeliveryLine, delivery_line, why
 from connector.web.dashboard.filters import ROWS, Filter, Paging, list_address, make_filter, paging, parameters
 from connector.web.dashboard.pages import Pages, Seen, redirect
 from connector.web.dashboard.words import Clockface, Moment, candidate_name, shown_name
@@ -253,7 +253,7 @@ def one_interview(seen: Seen, id_: str) -> OneInterview:
             seen.clock.moment(row.received_at),
             row.name.removeprefix("interview.") or row.kind,
             row.mark,
-            [[_cell(each) for each in by_event[row.id, sink]] for sink in sinks],
+            [[_cell(each, seen) for each in by_event[row.id, sink]] for sink in sinks],
         )
         for row in events(seen.connection, wanted, HISTORY)
     ]
@@ -267,7 +267,7 @@ def one_interview(seen: Seen, id_: str) -> OneInterview:
         _facts(found, seen.clock),
         sinks,
         history,
-        [delivery_line(row, seen.clock) for row in done if row.event_id is None],
+        [delivery_line(row, seen) for row in done if row.event_id is None],
         decision_panel(seen, found),
     )
 
@@ -304,8 +304,8 @@ def _link(value: Value) -> str:
     return web_link(value) or "" if isinstance(value, str) else ""
 
 
-def _cell(row: DeliveryRow) -> Cell:
-    return Cell(row.id, MARKS[row.state], row.state, row.reason)
+def _cell(row: DeliveryRow, seen: Seen) -> Cell:
+    return Cell(row.id, MARKS[row.state], row.state, why(row, seen))
 
 
 @get("/interviews/one", include_in_schema=False)

@@ -65,6 +65,7 @@ class SinkCard:
     state: str
     detail: str
     pending: int
+    waiting: int
     dead: int
     last: Moment | None
     activity: ActivityChart
@@ -146,7 +147,16 @@ def card(sink: SinkStatus, clock: Clockface, chart: ActivityChart) -> SinkCard:
     mark, state = state_of(sink, clock)
     detail = sink.reason or sink.failure or sink.waits_for
     return SinkCard(
-        sink.name, sink.type, mark, state, detail, sink.pending, sink.dead, clock.moment(sink.last_delivered_at), chart
+        sink.name,
+        sink.type,
+        mark,
+        state,
+        detail,
+        sink.pending,
+        sink.waiting,
+        sink.dead,
+        clock.moment(sink.last_delivered_at),
+        chart,
     )
 
 

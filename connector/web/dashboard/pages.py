@@ -47,12 +47,13 @@ true.
 PAGE_COMPRESSION = 5
 """Level of gzip for pages: an overview of 50 kB becomes 7 kB within a millisecond."""
 TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+SINKS_PATH = "/sinks"
 NAVIGATION = (
     ("overview", "/", gettext_noop("Overview")),
     ("interviews", "/interviews", gettext_noop("Interviews")),
     ("decisions", "/decisions", gettext_noop("Decisions")),
     ("deliveries", "/deliveries", gettext_noop("Deliveries")),
-    ("sinks", "/sinks", gettext_noop("Sinks")),
+    ("sinks", SINKS_PATH, gettext_noop("Sinks")),
     ("routes", "/routes", gettext_noop("Routes")),
     ("audit", "/audit", gettext_noop("Audit")),
 )
@@ -63,7 +64,7 @@ THEME_COOKIE = "connector_theme"
 THEMES = (("", gettext_noop("system")), ("light", gettext_noop("light")), ("dark", gettext_noop("dark")))
 """Value and text of each choice of colours; the browser decides without one."""
 SHOWN_MAX = 3
-"""Troubles that every page shows; the page of the sinks has all."""
+"""Troubles that a page shows; the page of the sinks has all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +173,8 @@ class Pages:
         found = await self.store.query(query)
         if found.health is None:
             return Response(b"", status_code=304, headers={"hx-ptag": found.tag, **_HEADERS})
-        frame = await self._frame(request, title, current, found, address, is_live=live)
+        shown_max = None if request.url.path == SINKS_PATH else SHOWN_MAX
+        frame = await self._frame(request, title, current, found, address, is_live=live, shown_max=shown_max)
         return self._response(request, template, {"frame": frame, "page": found.view}, status_code)
 
     def bare(
@@ -209,9 +211,10 @@ class Pages:
         address: str,
         *,
         is_live: bool,
+        shown_max: int | None,
     ) -> Frame:
         assert found.health is not None
-        troubles = found.health.troubles
+        troubles = [shown(trouble, self.words) for trouble in found.health.troubles]
         dead = sum(each.dead for each in found.health.sinks)
         counts = {"deliveries": dead, "decisions": found.health.held_decisions}
         at = found.clock.moment(found.clock.now)
@@ -219,8 +222,8 @@ class Pages:
             title=title,
             verdict=verdict(found.health, self.words),
             at=at.text if at else "",
-            troubles=[shown(trouble, self.words) for trouble in troubles[:SHOWN_MAX]],
-            more_troubles=max(0, len(troubles) - SHOWN_MAX),
+            troubles=troubles[:shown_max],
+            more_troubles=len(troubles[shown_max:]) if shown_max is not None else 0,
             navigation=[Link(path, name, key == current, str(counts.get(key) or "")) for key, path, name in NAVIGATION],
             user=request.user.name,
             may_act=request.user.may_act,
@@ -404,8 +407,13 @@ ON_ITS_PAGE = {
 """What to do about troubles whose fix is a command, where a page has a button for it."""
 
 
+OPEN_DECISIONS = frozenset({TroubleKind.UNCLEAR_DECISIONS, TroubleKind.HELD_DECISIONS})
+
+
 def _link(trouble: Trouble, words: Language) -> tuple[str, str]:
     """Returns the address and the title of the page that shows more, or two empty texts."""
+    if trouble.kind in OPEN_DECISIONS:
+        return "/decisions", words.gettext("Show them")
     if trouble.subject in GENERAL:
         return "", ""
     if trouble.kind is TroubleKind.DEAD_LETTERS:

@@ -14,18 +14,27 @@ from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 
 from connector.capabilities import Verifies
-from connector.config import Config
+from connector.config import Config, SinkEntry
 from connector.formats import format_duration
+from connector.languages import Language, gettext_noop
 from connector.operations.configuration import effective_settings
 from connector.operations.listings import read_place
 from connector.store import queries
 from connector.store.queries import ListingFilter, Place, attempts
+from connector.store.schema import PauseKind
 from connector.web.auth import Access, Visitor
 from connector.web.dashboard.deliveries import AttemptLine, attempt_line
 from connector.web.dashboard.filters import ROWS, Paging, paging
 from connector.web.dashboard.overview import state_of
 from connector.web.dashboard.pages import Pages, Seen
 from connector.web.dashboard.words import Moment, remedy_text
+
+MODES = {
+    "accept": gettext_noop("leave deleted rows deleted (accept)"),
+    "adopt": gettext_noop("use the tab that replaced the old one (adopt)"),
+    "refill": gettext_noop("write deleted rows again (refill)"),
+}
+"""What the choices of our sinks do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +79,10 @@ class SinkDetails:
     worker: str
     can_verify: bool
     is_paused: bool
+    only_waits: bool
     now: str
     is_configured: bool
-    modes: list[str]
+    modes: list[tuple[str, str]]
     attempts: list[AttemptLine]
     settings: list[SettingLine]
 
@@ -139,13 +149,20 @@ def one_sink(seen: Seen, name: str) -> OneSink:
             sink.worker or "",
             entry is not None and issubclass(entry.cls, Verifies),
             sink.state == "paused",
+            sink.state != "paused" and sink.failed_at is None,
             f"{datetime.fromtimestamp(seen.clock.now / 1000, seen.clock.zone):%Y-%m-%dT%H:%M}",
             entry is not None,
-            sorted(getattr(entry.cls, "resume_modes", ())) if entry else [],
+            [] if sink.paused_by is PauseKind.OPERATOR else modes(entry, seen.words),
             [attempt_line(each, seen.clock) for each in attempts(seen.connection, ListingFilter(sink=name), 15)],
             settings_of(seen.config, name),
         ),
     )
+
+
+def modes(entry: SinkEntry | None, words: Language) -> list[tuple[str, str]]:
+    """Returns the choices with which a sink can be resumed, and what each does."""
+    names = sorted(getattr(entry.cls, "resume_modes", ())) if entry is not None else []
+    return [(name, words.gettext(MODES[name]) if name in MODES else name) for name in names]
 
 
 def settings_of(config: Config, name: str) -> list[SettingLine]:
