@@ -88,7 +88,7 @@ class Report:
 
 
 VERIFY = "verify"
-"""Purpose of the follow-up in which a sink that `Verifies` verifies and repairs, by itself or for a user."""
+"""Purpose of the follow-up in which a sink that `Verifies` verifies and repairs, regularly or for a user."""
 ASKED = "asked"
 """Name of the note that holds since when (`{"at": epoch milliseconds}`) a user waits for a verification."""
 REPORT = "verify"

@@ -134,7 +134,7 @@ class Routes:
         self, event_name: str, position_id: str, position_name: str, stage: Stage, score: float | None
     ) -> list[Verdict]:
         """Returns for each route whether it matches an event, and why; in configured order."""
-        return list(self._verdicts(event_name, position_id, position_name, _counted(event_name, stage), score))
+        return list(self._explained(event_name, position_id, position_name, _counted(event_name, stage), score))
 
     def _candidates(self, event_name: str | None, position_id: str, position_name: str) -> _Candidates:
         key = (event_name, position_id, position_name)
@@ -169,7 +169,7 @@ class Routes:
             plain, otherwise, self._decide(plain, otherwise, Stage.UNKNOWN, None) if is_certain else None
         )
 
-    def _verdicts(
+    def _explained(
         self, event_name: str, position_id: str, position_name: str, stage: Stage, score: float | None
     ) -> Iterator[Verdict]:
         plain = self._candidates(event_name, position_id, position_name).plain

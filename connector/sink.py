@@ -164,7 +164,7 @@ class Rejected:
 class Waiting:
     """A later call will show the delivery together with others of its `group`, for example in a digest.
 
-    The delivery stays pending, blocks no other and is not claimed by itself. It settles with the call that shows the
+    The delivery stays pending, blocks no other and is not claimed alone. It settles with the call that shows the
     group (`Result.settles`). A follow-up that names the group must therefore be pending; otherwise the delivery becomes
     due again. `reason` says what it waits for, such as `"digest at 08:00"`, or what an operator must do; `connector
     status` shows it. `until_ms` is when it is expected to be shown (epoch milliseconds).

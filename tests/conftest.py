@@ -12,7 +12,7 @@ from tests import network
 from tests.entry_points import declared, installed
 from tests.postgres import empty_store, run_folder
 
-# the same examples at every run: a change is judged by itself, not by its luck; `make chaos` looks further
+# the same examples at every run: a change is tested by the same examples each time; `make chaos` searches further
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
 

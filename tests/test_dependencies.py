@@ -19,7 +19,7 @@ MODULES = {
 }
 """Distribution -> the top-level module to import, where the two differ."""
 NEVER_IMPORTED = {"tzdata"}
-"""Data that the standard library finds by itself."""
+"""Data that the standard library finds without a setting."""
 NAMED_BY_THE_OWNER = ("litestar", "gspread", "slack-sdk", "tenacity", "pydantic-settings", "respx", "pytest")
 
 

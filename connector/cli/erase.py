@@ -89,8 +89,8 @@ def _agreed(count: int) -> bool:
     """Asks for confirmation. Raises `UsageError` without a terminal."""
     what = counted(count, "interview", "interviews")
     if not is_interactive():
-        raise UsageError(f"this would erase {what} for ever; add --yes to do it")
-    if not typer.confirm(f"Erase {what} for ever?"):
+        raise UsageError(f"this would erase {what} permanently; add --yes to do it")
+    if not typer.confirm(f"Erase {what} permanently?"):
         print("nothing changed")
         return False
     return True

@@ -26,7 +26,7 @@ from connector.store.leases import LEASE_SECONDS, Lease
 KEEP_SECONDS = 5.0
 """A lane keeps the lease when something is due within this time."""
 OWNER_POLL_SECONDS = 0.25
-"""An owner polls this often by itself, because a wake-up may have been lost."""
+"""An owner polls this often, because a wake-up may have been lost."""
 RESERVED_SHARE = 0.1
 """The last part of a lease, in which no call is made: a clock may be wrong, and a call slow to end."""
 

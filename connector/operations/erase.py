@@ -40,7 +40,7 @@ OUT_OF_REACH = (
     "cells, messages and files that users wrote",
     "Hireflix itself",
 )
-"""What no erase reaches, whatever the configuration."""
+"""What no erase can remove, with any configuration."""
 CANNOT_ERASE = "the sink cannot change what it has sent: remove it at the destination"
 POSTGRES_OUT_OF_REACH = "the write-ahead log and the backups of PostgreSQL and rows that VACUUM has not removed yet"
 

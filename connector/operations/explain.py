@@ -227,7 +227,7 @@ def _recipients(settings: Config, case: Case, connection: Connection | None) -> 
 
 
 def _matched(settings: Config, reading: Reading, shown: Interview) -> tuple[str, ...]:
-    """Returns the sinks whose routes match. A silent event goes to state sinks only, whatever its name."""
+    """Returns the sinks whose routes match. A silent event of any name goes to state sinks only."""
     routes = settings.routing()
     if reading.mark not in SILENT_MARKS:
         return routes.match(reading.name, *_about(shown))

@@ -182,7 +182,7 @@ def health(connection: Connection, now: int, configured: Collection[str] | None)
     """Returns the health at `now` (epoch milliseconds). Sinks outside `configured` are orphaned; `None`: none is."""
     service = _service(processes.processes(connection, now))
     source = stored.source(connection, now)
-    sinks = [_judged(each, service) for each in stored.sinks(connection, now, configured)]
+    sinks = [_with_state(each, service) for each in stored.sinks(connection, now, configured)]
     tasks = list(processes.task_runs(connection).values())
     decided = decisions.counts(connection)
     troubles = _troubles(service, source, sinks, now) + _of_reconcile(connection)
@@ -242,7 +242,7 @@ def _service(processes: list[Process]) -> ServiceStatus:
     )
 
 
-def _judged(sink: SinkStatus, service: ServiceStatus) -> SinkStatus:
+def _with_state(sink: SinkStatus, service: ServiceStatus) -> SinkStatus:
     """A sink that would be called is `stopped` while no process delivers. Each failure has a remedy."""
     if not service.works and sink.state in {"ok", "delivering"}:
         return msgspec.structs.replace(sink, state="stopped", reason="no running process delivers", fix=START)

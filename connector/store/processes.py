@@ -63,10 +63,10 @@ def deregister(connection: Connection, name: str) -> None:
 def processes(connection: Connection, now: int) -> list[Process]:
     """Returns the processes, by name."""
     rows = connection.execute(select(schema.process).order_by(schema.process.c.name)).mappings()
-    return [_judged(Process(**row), now) for row in rows]
+    return [_with_state(Process(**row), now) for row in rows]
 
 
-def _judged(process: Process, now: int) -> Process:
+def _with_state(process: Process, now: int) -> Process:
     is_silent = now - process.seen_at > SILENT_SECONDS * 1000
     return msgspec.structs.replace(process, state="silent" if is_silent else "running")
 

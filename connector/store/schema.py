@@ -44,7 +44,7 @@ class DeliveryState(IntEnum):
     SUPERSEDED = 2
     DEAD = 3
     WAITING = 4
-    """Pending, and part of a digest: a later call of the sink shows it, so it is not claimed by itself."""
+    """Pending, and part of a digest: a later call of the sink shows it, so it is not claimed alone."""
     DISMISSED = 5
     """A dead letter that an operator decided to drop."""
 
@@ -372,8 +372,8 @@ sink = Table(
     _not_negative("delivered", "fence"),
 )
 """One row for every sink that was ever configured. `paused` is null, `person` (by an operator), `broken` (probed) or
-`until_person` (an operator must act). A pause by an operator ends by itself at `paused_until`. `filled_to` is set while
-a backfill runs: its goal and the id of the last interview. `batch`: the id of a state sink's call in flight.
+`until_person` (an operator must act). A pause by an operator ends automatically at `paused_until`. `filled_to` is set
+while a backfill runs: its goal and the id of the last interview. `batch`: the id of a state sink's call in flight.
 """
 
 note = Table(

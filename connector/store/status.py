@@ -54,7 +54,7 @@ class SinkStatus(msgspec.Struct, frozen=True):
     `reason` is the real reason why the sink does not deliver and `fix` what to do. When the last call failed, `failure`
     is its reason, `outcome` its outcome, and `status` and `answer` are the HTTP status and the reply of the
     destination. `waits_for` is what the sink waits for now, and `next_try_at` the time of its next call, if it is
-    known. A pause by an operator ends by itself at `paused_until`, if that is set.
+    known. A pause by an operator ends automatically at `paused_until`, if that is set.
 
     `verified_at`, `in_sync` and `differences` describe the last verification; `None` before the first one.
     `is_repairing`: its differences are being repaired, and the next verification is due at once. `worker` is the

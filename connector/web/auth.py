@@ -177,7 +177,7 @@ HASH_NAMES = {True: "operator", False: "viewer"}
 class Visitor:
     """Who sends a request. `owner` is what the tokens of its forms belong to, `client` its address.
 
-    `is_program`: the request has a bearer token, which no browser adds by itself, so it needs no form of ours.
+    `is_program`: the request has a bearer token, which a browser does not add, so it needs no form of ours.
     """
 
     name: str

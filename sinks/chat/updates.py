@@ -89,8 +89,8 @@ async def update_messages(session: ChatSession, call: DeliveryCall, interview_id
 
 
 async def show_decision(session: ChatSession, call: DeliveryCall, interview_id: str) -> Result:
-    """Shows what came of a decision that a user made with the interview's message: the next edit puts the stamp and the
-    buttons into the message. Only the user reads why it did not work.
+    """Shows the result of a decision that a user made with the interview's message: the next edit adds the stamp and
+    the buttons. Only this user is shown why a decision failed.
     """
     asked, interview, now = call.delivery.follow_up, call.delivery.interview, call.context.now()
     assert asked is not None

@@ -215,7 +215,7 @@ class Account:
 
 
 def load_account(config: GoogleSheetsConfig) -> Account:
-    """Reads the key, if there is one. Raises `CallFailed` with the fix; the message contains nothing of the key."""
+    """Reads the key, if there is one. Raises `CallFailed` with the fix; the message does not contain the key."""
     if config.auth == "key":
         return _from_key(config)
     return Account(email=config.impersonate or "", impersonate=config.impersonate or "")

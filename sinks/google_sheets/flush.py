@@ -161,7 +161,7 @@ class Flush:
 
     def _without_quota(self, wait: RateLimited) -> RetryLater:
         """Returns the outcome without a token; raises `RateLimited` if no call was made yet. A flush that had too few
-        tokens for its reads continues with a full quota. With single tokens it would repeat the first read for ever.
+        tokens for its reads continues with a full quota. With single tokens it would only repeat the first read.
         """
         if not self._calls.begun:
             raise wait

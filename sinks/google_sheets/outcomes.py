@@ -452,7 +452,7 @@ class ClosedIntent:
 
 def close_intent(intent: Intent, view: TabView, now: int) -> ClosedIntent:
     """Reads from the guard whether an unclear write was applied, and which rows it may have overwritten. A write that
-    was not applied is refused for ever after another write used its number. `now` is epoch milliseconds.
+    was not applied is refused after another write used its number. `now` is epoch milliseconds.
     """
     if not intent.landed(view):
         young = now - intent.sent_at < LATEST_MS

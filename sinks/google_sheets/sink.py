@@ -205,7 +205,7 @@ def _problem(error: CallFailed) -> Finding:
 
 
 class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
-    """One read and one atomic write per call, whatever the number of interviews; split only by size."""
+    """One read and one atomic write per call for any number of interviews. Only large writes are divided."""
 
     Config = GoogleSheetsConfig
     state = True

@@ -239,9 +239,9 @@ class IdAllocator:
         self._ids.add(found)
         return found
 
-    def title(self, wish: str) -> str:
+    def title(self, preferred: str) -> str:
         """Returns the title, with a number when a tab has it."""
-        found = free_title(wish, self._titles)
+        found = free_title(preferred, self._titles)
         self._titles.add(found)
         return found
 

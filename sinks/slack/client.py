@@ -70,7 +70,7 @@ def read_webhook(status: int, text: str, headers: Mapping[str, str]) -> SlackRes
 
 
 _FINAL = {ResponseClass.THROTTLED: Status.THROTTLED, ResponseClass.UNCLEAR: Status.UNCLEAR}
-"""The meaning of a status, whatever the body is."""
+"""The meaning of a status with any body."""
 
 UNREADABLE = "unreadable answer"
 ACCOUNT_LIMIT = "message_limit_exceeded"
@@ -248,7 +248,7 @@ class AppClient:
         self.client.proxy = None  # as for `BotClient`
 
     async def open_connection(self) -> SlackResult:
-        """apps.connections.open: the address of a new connection in `url`. It opens none by itself."""
+        """apps.connections.open: the address of a new connection in `url`. It opens no connection."""
         return await _result_of(self.client.apps_connections_open(app_token=self.token))
 
     async def close(self) -> None:
@@ -302,7 +302,7 @@ def _session(url: str, timeout: aiohttp.ClientTimeout = TIMEOUT) -> aiohttp.Clie
 
 
 async def _result_of(call: Awaitable[Any]) -> SlackResult:
-    """The result of a call of the SDK, whatever happens."""
+    """Returns the result of a call of the SDK, also after an exception."""
     try:
         response = await call
     except SlackApiError as error:
@@ -335,7 +335,7 @@ def _lost(error: BaseException) -> SlackResult:
 
 
 def _words(data: object) -> str:
-    """Returns the error and its explanations from a decoded answer, and nothing of the request."""
+    """Returns the error and its explanations from a decoded answer, without content of the request."""
     if not isinstance(data, dict):
         return str(data or "")[:REPLY_CHARACTERS]
     meta = data.get("response_metadata")

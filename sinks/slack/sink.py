@@ -34,7 +34,7 @@ class SlackSink(ChatSink[SlackConfig]):
 
     @property
     def account(self) -> str:
-        """The app: Slack sends a click to any connection of it, whatever the channel."""
+        """The app: Slack sends a click in any channel to any connection of it."""
         token = self.config.app_token
         if token is None or not self.config.decides:
             return ""

@@ -142,7 +142,7 @@ def _load_checked(content: bytes) -> Workbook:
     if losses:
         raise SinkBroken(
             f"a rewrite of the workbook would drop {losses}",
-            "remove it, or move it to another file that refers to this one; the sink then resumes by itself",
+            "remove it, or move it to another file that refers to this one; the sink then resumes automatically",
         )
     return loaded[0]
 
@@ -228,7 +228,7 @@ def _sync_folder(folder: Path) -> None:
 def broken_by(error: OSError) -> SinkBroken:
     """Returns the reason and the fix for a failed read or write. The old version of the file is unchanged."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return SinkBroken("no room left on the disk of the workbook", "make room; the sink resumes by itself")
+        return SinkBroken("no room left on the disk of the workbook", "make room; the sink resumes automatically")
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
         return SinkBroken(
             "the workbook or its folder may not be read or written",

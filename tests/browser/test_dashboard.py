@@ -176,7 +176,7 @@ async def test_a_user_takes_the_first_steps_with_a_sample_and_erases_its_person_
         assert await page.locator(".steps li.open").count() == 1
         await page.click(".lines >> text=Sample candidate")
         await page.click("text=Erase this person…")
-        await page.click("button:has-text('Erase for ever')")
+        await page.click("button:has-text('Erase permanently')")
         await page.wait_for_selector("h1:has-text('Erased')", timeout=60_000)
         assert "Sample candidate" not in (await client.get("/interviews")).text
 
@@ -218,7 +218,7 @@ async def test_everything_works_without_script_and_on_a_phone(tmp_path, chromium
         await page.click("nav >> text=Interviews")
         await page.click("tbody a[href^='/interviews/one']")
         await page.click("text=Erase this person…")
-        await page.click("button:has-text('Erase for ever')")
+        await page.click("button:has-text('Erase permanently')")
         assert "Erased" in await page.inner_text("h1")
         await page.context.close()
 

@@ -66,7 +66,7 @@ def unparsable_range(text: str) -> GoogleError:
 
 
 def unauthenticated(reason: str) -> GoogleError:
-    """401; `reason` is `CREDENTIALS_MISSING` or `ACCESS_TOKEN_EXPIRED` and the like."""
+    """401; `reason` is `CREDENTIALS_MISSING` or `ACCESS_TOKEN_EXPIRED`, for example."""
     start = (
         "Request is missing required authentication credential."
         if reason == "CREDENTIALS_MISSING"

@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the migrations on the connection that `connector.store.migrate` hands over."""
+"""Alembic's entry: runs the migrations on the connection of `connector.store.migrate`."""
 
 from alembic import context
 

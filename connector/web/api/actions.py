@@ -227,7 +227,7 @@ async def api_repair(request: Call, pages: NamedDependency[Pages], name: FromPat
 
 @post("/interviews/erase", status_code=200, guards=[may_act], responses=PROBLEMS)
 async def api_erase(request: Call, pages: NamedDependency[Pages], data: JSONBody[EraseRequest]) -> Receipt:
-    """Erases a person for ever: from the store and from every destination that can be reached."""
+    """Erases a person permanently: from the store and from every destination that can be reached."""
     return await pages.actions.erase(data.interview, actor=request.user.actor)
 
 

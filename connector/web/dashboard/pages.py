@@ -352,7 +352,7 @@ def static_files() -> dict[str, bytes]:
 
 @cache
 def version() -> str:
-    """Returns a text that changes with any static file, so that browsers may keep them for ever."""
+    """Returns a text that changes with any static file, so that browsers may cache them without a limit."""
     return hashlib.sha256(b"".join(static_files().values())).hexdigest()[:10]
 
 

@@ -135,7 +135,7 @@ async def sign_in(request: Request[Any, Any, Any], pages: NamedDependency[Pages]
 
 @get("/static/{release:str}/{name:str}", public=True, include_in_schema=False)
 async def static_file(name: FromPath[str]) -> Response[bytes]:
-    """Returns a static file, which browsers may keep for ever."""
+    """Returns a static file, which browsers may cache without a limit."""
     content = static_files().get(name)
     if content is None:
         raise NotFoundException
