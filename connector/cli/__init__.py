@@ -38,7 +38,7 @@ COMMANDS: Mapping[str, Command] = {
     "config": Command("connector.cli.config", "Show every setting, and where it comes from."),
     "demo": Command(
         "connector.cli.demo",
-        "Run a service with emulated destinations, and send it webhooks.",
+        "Run a service with an emulated Hireflix account and emulated destinations, and send it webhooks.",
     ),
     "send": Command("connector.cli.send", "Sign a payload as Hireflix does and post it."),
     "explain": Command("connector.cli.explain", "Show what an event changes and where it goes; send nothing."),
@@ -58,7 +58,9 @@ COMMANDS: Mapping[str, Command] = {
     "erase": Command("connector.cli.erase", "Remove a person from the store and from the destinations."),
     "backfill": Command("connector.cli.source", "Read existing interviews from Hireflix, so that sheets show them."),
     "reconcile": Command("connector.cli.source", "Compare the store with Hireflix, and add missed changes."),
-    "hireflix": Command("connector.cli.hireflix", "Manage the webhook in Hireflix, and find out why nothing arrives."),
+    "hireflix": Command(
+        "connector.cli.hireflix", "Use the API of Hireflix: the webhook, why nothing arrives, and decisions."
+    ),
     "password": Command("connector.cli.password", "Make a new password for the dashboard."),
     "migrate": Command("connector.cli.store", "Create or update the tables of a PostgreSQL store."),
     "store": Command("connector.cli.store", "Back up, restore or copy the store."),

@@ -49,7 +49,7 @@ hireflix = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_m
 
 @hireflix.callback()
 def _hireflix() -> None:
-    """Manage the webhook in Hireflix, and find out why nothing arrives."""
+    """Use the API of Hireflix: the webhook, why nothing arrives, and decisions."""
 
 
 @hireflix.command()

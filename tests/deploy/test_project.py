@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from connector.config import DeliverySettings, ServerSettings
-from tests.deploy.readers import DEPLOY, ROOT, stages
+from tests.deploy.readers import DEPLOY, ROOT, blocks, stages
 
 SMALL = yaml.safe_load((DEPLOY / "compose.sqlite.yaml").read_text())["services"]["connector"]
 WORKFLOWS = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / ".github" / "workflows").glob("*.yml")}
@@ -45,6 +45,11 @@ def test_a_release_builds_with_an_sbom_and_signs_the_digest():
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_a_workflow_can_only_read_unless_a_job_asks_for_more(name):
     assert WORKFLOWS[name]["permissions"] == {"contents": "read"}
+
+
+def test_the_readme_asks_a_new_user_for_two_commands():
+    first = blocks((ROOT / "README.md").read_text(), "sh")[0]
+    assert [line.split("#")[0].strip() for line in first.splitlines()] == ["make run", "make test"]
 
 
 def test_every_make_target_of_the_contributors_page_exists():
