@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
+from inspect import iscoroutinefunction
 from typing import Any, TypeAlias
 
 from connector.errors import ConfigError, Problem
@@ -62,6 +63,12 @@ def _checked(found: object, place: str) -> SinkClass:
     settings = getattr(found, "Config", None)
     if not (isinstance(settings, type) and issubclass(settings, SinkConfig)):
         raise _error(f"{place} has no settings", "set its `Config` to a subclass of connector.sink.SinkConfig")
+    if missing := sorted(found.__abstractmethods__):
+        raise _error(
+            f"{place} lacks the method {' and '.join(missing)}", "define it; the signature is in connector.sink"
+        )
+    if not iscoroutinefunction(found.deliver):
+        raise _error(f"{place} has a `deliver` that is not async", "begin it with `async def`")
     return found
 
 

@@ -26,6 +26,15 @@ class Bare(Sink[SinkConfig]):
     async def deliver(self, batch, context):
         raise NotImplementedError
 
+class Empty(Sink[SinkConfig]):
+    Config = SinkConfig
+
+class Plain(Sink[SinkConfig]):
+    Config = SinkConfig
+
+    def deliver(self, batch, context):
+        raise NotImplementedError
+
 NOT_A_SINK = object
 """
 
@@ -107,6 +116,16 @@ def test_a_class_that_is_no_sink_is_refused(distribution):
 def test_a_sink_without_settings_is_refused(distribution):
     distribution("pigeon", "acme_sinks:Bare")
     assert problem_of("pigeon").message == "acme_sinks:Bare has no settings"
+
+
+def test_a_sink_without_the_required_method_is_refused(distribution):
+    distribution("pigeon", "acme_sinks:Empty")
+    assert problem_of("pigeon").message == "acme_sinks:Empty lacks the method deliver"
+
+
+def test_a_sink_that_would_block_the_service_is_refused(distribution):
+    distribution("pigeon", "acme_sinks:Plain")
+    assert problem_of("pigeon").message == "acme_sinks:Plain has a `deliver` that is not async"
 
 
 def test_an_entry_point_that_cannot_be_imported_names_the_error(distribution):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from ipaddress import ip_address
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from connector.config.settings import Config, MailSettings, SinkEntry, StoreSettings
-from connector.errors import Problem
+from connector.errors import ConfigError, Problem
 from connector.hireflix import EVENT_NAMES
 from connector.interview import Stage
 from connector.role import Secrets
@@ -136,8 +137,17 @@ def _is_plain_name(position: str) -> bool:
 def _same_target(entries: Sequence[SinkEntry]) -> Iterator[Problem]:
     first: dict[tuple[str, str], str] = {}
     for entry in entries:
-        sink = entry.cls(entry.name, entry.config)
-        target = (entry.type, sink.destination)
+        target = (entry.type, _destination(entry))
         other = first.setdefault(target, entry.name)
         if other != entry.name:
             yield Problem(f"sinks.{entry.name}", f"writes the same destination as {other}", "remove one of them")
+
+
+def _destination(entry: SinkEntry) -> str:
+    """Returns the destination of a sink. Raises `ConfigError` with the place of an error of its class."""
+    try:
+        return str(entry.cls(entry.name, entry.config).destination)
+    except Exception as error:  # the class of another package may raise any exception
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        message = f"the class {entry.cls.__name__} failed: {type(error).__name__} in {at.filename}, line {at.lineno}"
+        raise ConfigError([Problem(f"sinks.{entry.name}", message, "correct that class, or ask its author")]) from error

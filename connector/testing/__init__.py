@@ -4,6 +4,11 @@
 `connector.testing.contract` has `SinkContract`, the conformance suite; it needs pytest, the rest does not.
 """
 
+import sys
+
+if "pytest" in sys.modules:  # so that a failed assertion of the suite shows its values also in other packages
+    sys.modules["pytest"].register_assert_rewrite("connector.testing.contract")
+
 from connector.testing.context import START, FakeContext, ManualClock, run_batch
 from connector.testing.lane import LaneRunner, StoredDelivery
 from connector.testing.make import (

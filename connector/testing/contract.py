@@ -554,13 +554,15 @@ class SinkContract(SinkHarness):
         assert all(finding.fix for finding in findings if finding.level != "ok")
 
     @needs("break_destination", "mend_destination")
-    def test_what_failed_arrives_later(self) -> None:
+    def test_what_failed_is_not_delivered_and_arrives_later(self) -> None:
         self.break_destination()
 
         async def fail_then_deliver() -> list[str]:
             async with self._lane() as lane:
                 await lane.add(self._event())
                 await lane.step()
+                states = {each.state for each in await lane.deliveries() if not each.purpose}
+                assert "delivered" not in states, "the sink says `Delivered` though the call to its destination failed"
                 self.mend_destination()
                 lane.clock.advance(3600)
                 await lane.run(steps=STEPS_MAX)

@@ -144,7 +144,8 @@ class LaneRunner:
             if until is not None and poll_at > until:
                 return
             self.clock.advance(max(0, poll_at - self.clock.now()) / 1000)
-        raise AssertionError(f"not settled after {steps} steps: {await self.pending()}")
+        last = f"; the last call failed: {self.failures[-1]}" if self.failures else ""
+        raise AssertionError(f"not settled after {steps} steps: {await self.pending()}{last}")
 
     async def crash(self) -> None:
         """Makes a call, ends the process before the outcome is stored, and starts the next one with a new sink.

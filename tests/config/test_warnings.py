@@ -1,8 +1,11 @@
 """Settings that are valid but probably a mistake are reported, and only those."""
 
+import re
+
 import pytest
 
 from connector.config import position_warnings
+from connector.errors import ConfigError
 
 CHAT = '[sinks.chat]\ntype = "console"\n'
 ALL = '[[routes]]\nsinks = ["chat"]\n'
@@ -50,6 +53,14 @@ def test_no_sink_at_all(folder):
     assert warnings(folder, "") == [
         "sinks: no sink is configured: events are stored and not delivered (add a [sinks.NAME])"
     ]
+
+
+def test_a_class_that_cannot_name_its_destination_is_reported_with_the_place_and_without_secrets(folder):
+    with pytest.raises(ConfigError) as caught:
+        warnings(folder, '[sinks.a]\ntype = "pigeon"\ntoken = "s3cr3t-t0ken"\nloft.keeper = "nobody"')
+    [problem] = caught.value.problems
+    assert (problem.place, problem.hint) == ("sinks.a", "correct that class, or ask its author")
+    assert re.search(r"the class Pigeon failed: KeyError in \S+pigeon_sinks\.py, line \d+$", problem.message)
 
 
 def test_two_sinks_for_one_destination(folder):

@@ -1,6 +1,9 @@
 """The conformance suite passes for sinks that keep the contract and fails, at the right test, for those that do not."""
 
 import logging
+import os
+import subprocess
+import sys
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -407,6 +410,33 @@ class Sulking(Post):
         return await super().deliver(batch, context)
 
 
+ACME_TEST = """
+from connector.sink import Delivered, Result, Sink, SinkConfig
+from connector.testing.contract import SinkContract
+
+class Short(Sink[SinkConfig]):
+    Config = SinkConfig
+    max_batch = 10
+
+    async def deliver(self, batch, context):
+        return Result([Delivered()])
+
+class TestShort(SinkContract):
+    def make_sink(self):
+        return Short("short", SinkConfig())
+"""
+"""The test of an author of another package, whose sink returns one outcome too few."""
+
+
+class Swallowing(Post):
+    """Takes a call that failed for a delivery."""
+
+    async def deliver(self, batch, context):
+        if not self.box.works:
+            return Result([Delivered()] * len(batch.deliveries))
+        return await super().deliver(batch, context)
+
+
 class Shouting(Post):
     """Shows its password."""
 
@@ -474,7 +504,8 @@ WRONG = [
     ),
     (Raising, "test_a_broken_destination_is_no_exception", ()),
     (Gossip, "test_a_broken_destination_is_no_exception", ()),
-    (Sulking, "test_what_failed_arrives_later", ()),
+    (Sulking, "test_what_failed_is_not_delivered_and_arrives_later", ()),
+    (Swallowing, "test_what_failed_is_not_delivered_and_arrives_later", ()),
     (Shouting, "test_secrets_are_not_shown", ()),
 ]
 
@@ -540,8 +571,17 @@ def test_what_a_sink_does_not_do_is_not_collected():
         "test_an_erase_whose_outcome_was_lost_can_be_repeated",
         "test_an_erased_person_is_not_at_the_destination_any_more",
         "test_what_an_erase_leaves_is_named",
-        "test_what_failed_arrives_later",
+        "test_what_failed_is_not_delivered_and_arrives_later",
     }
+
+
+def test_a_failed_assertion_shows_its_values_in_the_package_of_an_author(tmp_path):
+    """Without them an author sees `AssertionError` and nothing else."""
+    (tmp_path / "test_acme.py").write_text(ACME_TEST)
+    options = ["-p", "no:cacheprovider", "-c", os.devnull, "-k", "test_each_delivery_has_one_outcome"]
+    command = [sys.executable, "-m", "pytest", *options, str(tmp_path)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert "assert ['wrong number of outcomes'] == []" in done.stdout
 
 
 def test_a_destination_that_cannot_detect_repeats_may_double():

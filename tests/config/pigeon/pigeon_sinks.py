@@ -43,6 +43,8 @@ class Pigeon(Sink[PigeonConfig]):
 
     @property
     def destination(self):
+        if self.config.loft.keeper == "nobody":
+            raise KeyError(self.config.token.get_secret_value())
         return self.config.loft.keeper
 
     async def deliver(self, batch, context):
