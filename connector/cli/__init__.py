@@ -38,7 +38,7 @@ COMMANDS: Mapping[str, Command] = {
     "config": Command("connector.cli.config", "Show every setting, and where it comes from."),
     "demo": Command(
         "connector.cli.demo",
-        "Run a service with an emulated Hireflix account and emulated destinations, and send it webhooks.",
+        "Run a service with emulated accounts, and send it webhooks.",
     ),
     "send": Command("connector.cli.send", "Sign a payload as Hireflix does and post it."),
     "explain": Command("connector.cli.explain", "Show what an event changes and where it goes; send nothing."),

@@ -39,7 +39,7 @@ def demo(
     rate: RateOption = 5.0,
     once: OnceOption = False,
 ) -> None:
-    """Run a service with an emulated Hireflix account and emulated destinations, and send it webhooks.
+    """Run a service with emulated accounts, and send it webhooks.
 
     Prints the addresses of pages that show the account, the sheet, the channel and the dashboard. The webhooks arrive
     over HTTP: several positions, with invitations, answers, scores, decisions and deletions. Some arrive twice, some
