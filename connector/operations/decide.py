@@ -28,7 +28,7 @@ from connector.interview import Stage, Value, score_of
 from connector.logging import place_of
 from connector.merge import stage_of
 from connector.operations.store_access import OpenStore, now_in
-from connector.store import decisions, leases, schema
+from connector.store import decisions, enrichment, leases, schema
 from connector.store.decisions import Decided, StoredRequest
 from connector.store.erase import is_erased
 from connector.store.leases import Lease
@@ -56,6 +56,8 @@ RETRY_FIRST_SECONDS = 15.0
 RETRY_MAX_SECONDS = 600.0
 """Longest wait before a request is tried again while Hireflix is unavailable."""
 NO_KEY = "decisions need a key of the API of Hireflix: set CONNECTOR_HIREFLIX__API_KEY"
+_ENRICHED = frozenset({Decision.COMMENT, Decision.SHARE})
+"""Decisions on fields for which Hireflix sends no webhook."""
 _COMMENTS: Fields = {"id": None, "comments": {"value": None}}
 _LINK: Fields = {"id": None, "externalLink": {"url": None, "expires": None}}
 
@@ -292,6 +294,8 @@ class _Run:
             decisions.conclude(
                 connection, self._stored.id, state, now=now, reason=reason, result=result, applied=applied
             )
+            if result is not None and result.changed and self._stored.decision in _ENRICHED:
+                enrichment.read_soon(connection, self._stored.interview_id, now)
 
         await self._write(job)
         write = log.warning if state is RequestState.UNCLEAR else log.info

@@ -123,6 +123,15 @@ def schedule(connection: Connection, looks: Mapping[str, int | None]) -> None:
     connection.execute(delete(enrichment).where(among(connection, enrichment.c.interview_id, done)))
 
 
+def read_soon(connection: Connection, interview_id: str, now: int) -> None:
+    """Adds an interview to the list, because a user added a comment or a link, for which Hireflix sends no webhook.
+
+    Does nothing when no further fields were ever chosen.
+    """
+    if source.read(connection, KEY, EnrichmentProgress) is not None:
+        schedule(connection, {interview_id: now})
+
+
 def forget_gone(connection: Connection, now: int) -> None:
     """Removes due interviews that are deleted, erased or not finished any more."""
     usable = exists().where(interview.c.id == enrichment.c.interview_id, *_is_usable())

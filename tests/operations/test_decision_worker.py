@@ -17,7 +17,9 @@ from connector.interview import score_of
 from connector.merge import stage_of
 from connector.operations import status
 from connector.operations.decision_worker import DecisionWorker
-from connector.store import decisions, erase, leases, notes, queries, retention, schema
+from connector.store import decisions, enrichment, erase, leases, notes, queries, retention, schema
+from connector.store import source as documents
+from connector.store.enrichment import EnrichmentProgress
 from connector.store.queries import ListingFilter
 from connector.store.schema import RequestState, Sent
 from connector.testing import ManualClock
@@ -143,6 +145,16 @@ async def test_the_store_shows_a_decision_at_once_and_the_webhook_that_follows_c
     await world.source.receive(world.account.webhook(follows, world.found, world.found.updated_at))
     after = await world.source.values(world.found.id)
     assert after == values | {"status": after["status"]}
+
+
+@pytest.mark.parametrize(("decision", "value"), [("comment", "Good"), ("share", None)])
+async def test_a_comment_or_a_link_that_a_user_adds_is_read_for_the_sheet_soon(world, decision, value):
+    """Hireflix sends no webhook for it."""
+    await world.source.receive(world.account.webhook(STATUS_CHANGE, world.found, world.found.updated_at))
+    await world.write(documents.write, enrichment.KEY, EnrichmentProgress())
+    await world.ask(decision, value)
+    await world.step()
+    assert [row.interview_id for row in await world.source.rows(schema.enrichment)] == [world.found.id]
 
 
 async def test_a_request_that_is_repeated_is_the_same(world):
