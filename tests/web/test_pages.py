@@ -416,7 +416,7 @@ async def test_a_planned_delivery_was_not_received_and_shows_its_time(tmp_path):
         await service.post(sample("finish", id="i1"))
         await settled(client, "/deliveries?state=delivered", "Wayne Knight")
         page = await settled(client, "/deliveries?state=pending", "planned for")
-        assert re.findall(r'data-label="Received">\s*(<time|</td>)', page) == ["</td>"]
+        assert re.findall(r'data-label="Received or replayed">\s*(<time|</td>)', page) == ["</td>"]
 
 
 async def test_a_command_in_a_remedy_looks_like_code(tmp_path):
@@ -425,3 +425,21 @@ async def test_a_command_in_a_remedy_looks_like_code(tmp_path):
             store.execute("UPDATE sink SET paused = 'broken', reason = 'x', fix = 'set `path` & <wait>'")
         page = (await client.get("/sinks/sheet")).text
         assert page.count("Set <code>path</code> &amp; &lt;wait&gt;.") == 2
+
+
+async def test_a_sink_with_dead_letters_is_not_shown_as_in_sync(tmp_path):
+    async with dashboard(tmp_path, SHEET) as (service, client):
+        await service.post(sample("finish", id="i1"))
+        await settled(client, "/deliveries?state=delivered", "Wayne Knight")
+        with closing(sqlite3.connect(tmp_path / "data" / "connector.db")) as store, store:
+            store.execute("UPDATE delivery SET state = 3, reason = 'x' WHERE interview_id = 'i1'")
+        for path in ("/", "/sinks", "/sinks/sheet"):
+            page = (await client.get(path)).text
+            states = [text.strip() for text in re.findall(r'class="state">.*?</svg>([^<]+)<', page, re.DOTALL)]
+            assert (path, states) == (path, ["dead letters"])
+
+
+async def test_an_unreadable_event_is_found_from_the_overview(tmp_path):
+    async with dashboard(tmp_path, SHEET) as (service, client):
+        await service.post(b"{")
+        assert re.findall(r'href="(/events/\d+)">(\w+)<', (await client.get("/")).text) == [("/events/1", "unreadable")]

@@ -75,6 +75,7 @@ class SinkCard:
 class LatestEvent:
     """One event in the list of the latest."""
 
+    id: int
     name: str
     interview_id: str
     candidate: str
@@ -169,13 +170,20 @@ def state_of(sink: SinkStatus, clock: Clockface) -> tuple[str, str]:
         return "warn" if sink.paused_by is PauseKind.OPERATOR else "bad", clock.words.gettext(state)
     if sink.state == "orphaned":
         return "warn", clock.words.gettext("not configured")
+    return _state_of_deliveries(sink, clock.words)
+
+
+def _state_of_deliveries(sink: SinkStatus, words: Language) -> tuple[str, str]:
+    """Returns the state of a sink that is called. With dead letters it does not show everything."""
+    if sink.dead:
+        return "bad", words.gettext("dead letters")
     if sink.in_sync is False:
-        return "warn", clock.words.gettext("repairing") if sink.is_repairing else clock.words.gettext("not in sync")
+        return "warn", words.gettext("repairing") if sink.is_repairing else words.gettext("not in sync")
     if sink.failed_at is not None:
-        return "warn", clock.words.gettext("failing")
+        return "warn", words.gettext("failing")
     if sink.pending:
-        return "wait", clock.words.gettext("delivering")
-    return "ok", clock.words.gettext("in sync")
+        return "wait", words.gettext("delivering")
+    return "ok", words.gettext("in sync")
 
 
 def _done(
@@ -221,6 +229,7 @@ def _received(connection: Connection, since: int) -> Mapping[int, Mapping[str, i
 def _latest(row: EventRow, clock: Clockface) -> LatestEvent:
     name = row.name.removeprefix("interview.") or row.kind
     return LatestEvent(
+        row.id,
         name,
         row.interview_id,
         candidate_name(row.candidate_name, clock.words),

@@ -58,6 +58,8 @@ NAVIGATION = (
     ("audit", "/audit", gettext_noop("Audit")),
 )
 """Key, address and title of the pages in the navigation."""
+COUNTED = {"deliveries": gettext_noop("dead letters"), "decisions": gettext_noop("Decisions that wait for you")}
+"""What the number beside a page in the navigation counts."""
 
 THEME_COOKIE = "connector_theme"
 """Holds the colours that a user chose in this browser."""
@@ -69,12 +71,13 @@ SHOWN_MAX = 3
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """An entry of the navigation; `count` is shown beside it when it is not empty."""
+    """An entry of the navigation. `count` is shown beside it when it is not empty; `counted` says what it counts."""
 
     path: str
     title: str
     is_current: bool
     count: str = ""
+    counted: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +220,10 @@ class Pages:
         troubles = [shown(trouble, self.words) for trouble in found.health.troubles]
         dead = sum(each.dead for each in found.health.sinks)
         counts = {"deliveries": dead, "decisions": found.health.held_decisions}
+        links = [
+            Link(path, name, key == current, str(counts.get(key) or ""), COUNTED.get(key, ""))
+            for key, path, name in NAVIGATION
+        ]
         at = found.clock.moment(found.clock.now)
         return Frame(
             title=title,
@@ -224,7 +231,7 @@ class Pages:
             at=at.text if at else "",
             troubles=troubles[:shown_max],
             more_troubles=len(troubles[shown_max:]) if shown_max is not None else 0,
-            navigation=[Link(path, name, key == current, str(counts.get(key) or "")) for key, path, name in NAVIGATION],
+            navigation=links,
             user=request.user.name,
             may_act=request.user.may_act,
             token=form_token(await self.access.key(), request.user.owner),
