@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from connector.config import Config, load
 from connector.errors import UsageError
-from connector.hireflix.samples.stream import stream
+from connector.hireflix.samples import stream
 from connector.operations.store_access import now
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import httpx
 from connector.config import Config
 from connector.errors import ConnectorError, UsageError
 from connector.hireflix import samples
-from connector.hireflix.samples.stream import stream
+from connector.hireflix.samples import stream
 from connector.hireflix.signature import HEADER, sign
 from connector.http import host_of, is_loopback
 from connector.operations.sinks import require_known

@@ -81,7 +81,7 @@ password = "{PASSWORD}"
 def feed(service: Service) -> None:
     """Sends the stream, and waits until the sinks have delivered it."""
     hook = f"{service.url}/webhooks/hireflix"
-    for body in stream.stream(EVENTS, time.time_ns() // 1_000_000, seed=7):
+    for body in stream(EVENTS, time.time_ns() // 1_000_000, seed=7):
         signed = {"x-hireflix-signature": sign(SECRET, body)}
         httpx.post(hook, content=body, headers=signed, trust_env=False).raise_for_status()
     time.sleep(SETTLE_SECONDS)

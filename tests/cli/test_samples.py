@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from connector.hireflix import EVENT_NAMES, samples
 from connector.hireflix.payload import EventKind, read
-from connector.hireflix.samples.stream import HOSTILE, POSITIONS, stream
+from connector.hireflix.samples import HOSTILE, POSITIONS, stream
 from tests.cli.world import NOON
 
 DOCUMENTED = Path(__file__).parents[1] / "samples"

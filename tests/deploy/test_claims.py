@@ -16,7 +16,7 @@ from pydantic import BaseModel, TypeAdapter
 from connector.config import Settings, load
 from connector.config.messages import fields_at
 from connector.registry import built_in_types, load_sink_class
-from connector.web.api.routes import API
+from connector.web.api import API
 from connector.web.metrics import Metrics
 from tests.deploy.readers import DEPLOY, ROOT, blocks, commands, wrong_words
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from connector.web.api.routes import API
+from connector.web.api import API
 from tests.serving import sample
 from tests.web.browsing import DASHBOARD, dashboard, note_changes
 from tests.web.test_actions import make_dead

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from connector.config import HireflixSettings
-from connector.web.api.routes import API
+from connector.web.api import API
 from connector.web.dashboard.app import PAGES
 from connector.web.dashboard.sign_in import own_path
 from tests.web.browsing import SAME_ORIGIN, VIEW_PASSWORD, browser, dashboard, sign_in

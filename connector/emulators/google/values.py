@@ -6,9 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from connector.emulators.google.cell_requests import clear, content_height, refuse_protected
-from connector.emulators.google.cells import Formula, Stored, Value, cell, entered, rest_of, value_of
+from connector.emulators.google.cells import (
+    Formula,
+    Stored,
+    Value,
+    cell,
+    entered,
+    formatted,
+    is_date,
+    rest_of,
+    value_of,
+)
 from connector.emulators.google.errors import Refusal, invalid
-from connector.emulators.google.formats import formatted, is_date
 from connector.emulators.google.model import Area, Book, Tab
 from connector.emulators.google.ranges import Bounds, clamped, letters, notation, parse_a1
 

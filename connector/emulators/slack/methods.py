@@ -1,4 +1,7 @@
-"""The Web API methods, on the workspace, without HTTP (Slack, Web API methods; errors as each page lists them)."""
+"""The Web API methods on the workspace, without HTTP: permissions, pages and bounds.
+
+(Slack, Web API methods; errors as each page lists them.)
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,125 @@ from typing import Any
 
 from connector.emulators.slack.blocks import check_blocks
 from connector.emulators.slack.errors import SlackError
-from connector.emulators.slack.reading import history, info, replies
-from connector.emulators.slack.rights import need, reachable, writable
 from connector.emulators.slack.socket import check_view
 from connector.emulators.slack.workspace import Bot, Channel, Ephemeral, Message, Workspace
 
 Args = dict[str, Any]
 ResponseBody = dict[str, Any]
+PAGE_MOST = 999
+"""Most messages of a page."""
 TEXT_MOST = 40_000
+"""Characters of a text; more are cut."""
 METADATA_MOST = 8_000
+"""Characters of metadata as JSON."""
+
+
+def info(workspace: Workspace, bot: Bot, args: Args) -> ResponseBody:
+    channel = visible(workspace, bot, str(args.get("channel", "")))
+    need(bot, of_channel(channel, "read"))
+    shown = {
+        "id": channel.id,
+        "name": channel.name,
+        "is_private": channel.private,
+        "is_archived": channel.archived,
+        "is_member": bot.bot_id in channel.members,
+    }
+    return {"ok": True, "channel": shown}
+
+
+def history(workspace: Workspace, bot: Bot, args: Args) -> ResponseBody:
+    channel = _readable(workspace, bot, args)
+    found = [each for each in channel.messages.values() if not each.is_reply or each.broadcast]
+    return _page([each for each in found if _inside(each, args)][::-1], args)
+
+
+def replies(workspace: Workspace, bot: Bot, args: Args) -> ResponseBody:
+    channel = _readable(workspace, bot, args)
+    parent = channel.messages.get(str(args.get("ts", "")))
+    if parent is None:
+        raise SlackError("thread_not_found")
+    thread = [
+        each
+        for each in channel.messages.values()
+        if each.is_reply and each.thread_ts == parent.ts and _inside(each, args)
+    ]
+    return _page([parent, *thread], args)
+
+
+def _readable(workspace: Workspace, bot: Bot, args: Args) -> Channel:
+    channel = visible(workspace, bot, str(args.get("channel", "")))
+    need(bot, of_channel(channel, "history"))
+    if bot.bot_id not in channel.members:
+        raise SlackError("not_in_channel")
+    return channel
+
+
+def _inside(message: Message, args: Args) -> bool:
+    at = _micros(message.ts)
+    lower, upper = _micros(str(args.get("oldest") or "0")), _micros(str(args.get("latest") or "9999999999"))
+    if str(args.get("inclusive", "")).lower() in {"1", "true"}:
+        return lower <= at <= upper
+    return lower < at < upper
+
+
+def _micros(ts: str) -> int:
+    """Returns a timestamp as a whole number of microseconds; a float would lose digits."""
+    seconds, _, rest = ts.partition(".")
+    if not seconds.isdecimal() or (rest and not rest.isdecimal()):
+        raise SlackError("invalid_arguments")
+    return int(seconds) * 1_000_000 + int(rest[:6].ljust(6, "0"))
+
+
+def _page(messages: list[Message], args: Args) -> ResponseBody:
+    limit = int(args.get("limit") or 100)
+    if not 1 <= limit <= PAGE_MOST:
+        raise SlackError("invalid_limit")
+    cursor = str(args.get("cursor") or "0")
+    if not cursor.isdecimal():
+        raise SlackError("invalid_cursor")
+    start = int(cursor)
+    more = start + limit < len(messages)
+    metadata = str(args.get("include_all_metadata", "")).lower() in {"1", "true"}
+    return {
+        "ok": True,
+        "messages": [message.wire(metadata=metadata) for message in messages[start : start + limit]],
+        "has_more": more,
+        "response_metadata": {"next_cursor": str(start + limit) if more else ""},
+    }
+
+
+def need(bot: Bot, scope: str) -> None:
+    if scope not in bot.scopes:
+        raise SlackError("missing_scope", needed=scope, provided=",".join(bot.scopes))
+
+
+def of_channel(channel: Channel, what: str) -> str:
+    """Returns the scope for `what` (`read`, `history`) in this kind of channel."""
+    return f"{'groups' if channel.private else 'channels'}:{what}"
+
+
+def visible(workspace: Workspace, bot: Bot, channel_id: str) -> Channel:
+    """Returns a channel. Raises `channel_not_found` also for a private channel without the bot, like Slack."""
+    channel = workspace.channels.get(channel_id)
+    if channel is None or (channel.private and bot.bot_id not in channel.members):
+        raise SlackError("channel_not_found")
+    return channel
+
+
+def reachable(workspace: Workspace, bot: Bot, channel_id: str) -> Channel:
+    channel = visible(workspace, bot, channel_id)
+    if bot.bot_id not in channel.members and "chat:write.public" not in bot.scopes:
+        raise SlackError("not_in_channel")
+    return channel
+
+
+def writable(workspace: Workspace, bot: Bot, channel_id: str) -> Channel:
+    channel = visible(workspace, bot, channel_id)
+    if channel.archived:
+        raise SlackError("is_archived")
+    if channel.read_only:
+        raise SlackError("restricted_action_read_only_channel")
+    return reachable(workspace, bot, channel_id)
 
 
 def auth_test(workspace: Workspace, bot: Bot, _args: Args) -> ResponseBody:

@@ -16,11 +16,10 @@ from aiohttp import web
 from connector.emulators.server import EmulatorServer, Handler
 from connector.emulators.slack import view
 from connector.emulators.slack.errors import Limited, SlackError
-from connector.emulators.slack.invariants import problems
 from connector.emulators.slack.limits import Limits
 from connector.emulators.slack.methods import METHODS, publish, unknown
 from connector.emulators.slack.socket import Envelope, Sockets, button_of, pressed, submitted, trigger_id
-from connector.emulators.slack.workspace import Bot, Channel, Clock, Ephemeral, Message, Workspace
+from connector.emulators.slack.workspace import Bot, Channel, Clock, Ephemeral, Message, Workspace, problems
 
 ALL_SCOPES = (
     "chat:write",
@@ -76,7 +75,7 @@ class SlackEmulator(EmulatorServer):
         self.connections: set[object] = set()
         self.token = TOKEN
         self.app_token = APP_TOKEN
-        self.app_trouble = ""
+        self.app_error = ""
         """The error that Slack answers to the app-level token, if any."""
         self.sockets = Sockets()
         self._interactions = 0
@@ -249,7 +248,7 @@ class SlackEmulator(EmulatorServer):
         """Answers apps.connections.open, which takes the app-level token."""
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
         refusal = "not_allowed_token_type" if token in self.workspace.bots else "invalid_auth"
-        error = self.app_trouble or ("" if token == self.app_token else refusal)
+        error = self.app_error or ("" if token == self.app_token else refusal)
         return {"ok": False, "error": error} if error else {"ok": True, "url": self.sockets.address(self.url)}
 
     def _record(self, method: str, args: dict[str, Any], error: str) -> None:
@@ -267,8 +266,8 @@ class SlackEmulator(EmulatorServer):
         bot = self.workspace.bots.get(token)
         if bot is None:
             raise SlackError("invalid_auth")
-        if bot.trouble:
-            raise SlackError(bot.trouble)
+        if bot.error:
+            raise SlackError(bot.error)
         return bot
 
     async def _webhook(self, request: web.Request) -> web.Response:

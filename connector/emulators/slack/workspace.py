@@ -1,10 +1,11 @@
-"""The state of a Slack workspace: apps with tokens, channels, messages."""
+"""The state of a Slack workspace: apps with tokens, channels, messages, and the rules that hold after every fault."""
 
 from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -22,7 +23,7 @@ class Bot:
     bot_id: str
     user_id: str
     name: str
-    trouble: str = ""
+    error: str = ""
 
 
 @dataclass
@@ -143,3 +144,31 @@ class Workspace:
         self._last_ts = max(self._last_ts + 1, int(self.clock() * 1_000_000))
         seconds, micros = divmod(self._last_ts, 1_000_000)
         return f"{seconds}.{micros:06d}"
+
+
+TOKEN = re.compile(r"<[^>]*>?")
+DATE = re.compile(r"<!date\^\d{1,10}\^[^<>|^]+(?:\^https://[^<>|^]+)?\|[^<>]+>\Z")
+
+
+def problems(channels: Iterable[Channel], allowed: frozenset[str] = frozenset()) -> list[str]:
+    """Returns a sentence for every broken rule: a delivery key twice in a channel, or a `<…>` that is not a date in
+    seconds and not in `allowed` (mentions from the configuration).
+    """
+    return [problem for channel in channels for problem in _channel(channel, allowed)]
+
+
+def _channel(channel: Channel, allowed: frozenset[str]) -> list[str]:
+    messages = list(channel.messages.values())
+    keys = Counter(message.key for message in messages if message.key)
+    doubled = [f"{channel.name}: key {key} occurs {count} times" for key, count in keys.items() if count > 1]
+    return doubled + [
+        f"{channel.name}: {message.ts} holds {token!r}"
+        for message in messages
+        for token in foreign_tokens(message.text, message.blocks, allowed)
+    ]
+
+
+def foreign_tokens(text: str, blocks: object, allowed: frozenset[str] = frozenset()) -> list[str]:
+    """Returns every `<…>` in text and blocks of a message that is not a date in seconds and not allowed."""
+    tokens = (token for string in (text, *strings_of(blocks)) for token in TOKEN.findall(string))
+    return [token for token in tokens if token not in allowed and not DATE.match(token)]

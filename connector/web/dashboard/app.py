@@ -16,7 +16,7 @@ from connector.config import Config
 from connector.delivery.clock import Clock
 from connector.errors import ConnectorError, StoreUnavailable, UsageError
 from connector.store.base import Store
-from connector.web.api.routes import API, describe
+from connector.web.api import API, describe
 from connector.web.auth import Access, authentication
 from connector.web.dashboard.actions import (
     dismiss,

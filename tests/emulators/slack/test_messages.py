@@ -140,13 +140,13 @@ async def test_a_missing_scope_is_named_with_those_that_are_there(slack: SlackEm
 
 
 @pytest.mark.parametrize(
-    ("token", "trouble", "error"),
+    ("token", "bot_error", "error"),
     [("xoxb-unknown", "", "invalid_auth"), ("xoxb-second", "token_revoked", "token_revoked")],
 )
 async def test_tokens_are_checked(
-    slack: SlackEmulator, client: AsyncWebClient, token: str, trouble: str, error: str
+    slack: SlackEmulator, client: AsyncWebClient, token: str, bot_error: str, error: str
 ) -> None:
-    slack.add_token("xoxb-second").trouble = trouble
+    slack.add_token("xoxb-second").error = bot_error
     client.token = token
     assert (await refused(client.auth_test()))["error"] == error
 

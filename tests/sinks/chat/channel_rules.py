@@ -7,8 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from connector.emulators.slack import Message
-from connector.emulators.slack.invariants import problems
-from connector.emulators.slack.workspace import Channel
+from connector.emulators.slack.workspace import Channel, problems
 from connector.languages import language
 from connector.sink import Interview, Stage
 from sinks.chat.changes import is_finished

@@ -26,7 +26,7 @@ async def test_a_sink_that_is_not_open_can_be_checked(slack: SlackEmulator, chan
 
 
 async def test_a_dead_token_is_the_only_finding(slack: SlackEmulator, sink: SlackSink) -> None:
-    slack.bot.trouble = "token_revoked"
+    slack.bot.error = "token_revoked"
     (finding,) = await sink.check_connection()
     assert finding.level == "problem"
     assert finding.message == "the token cannot be used: the token was revoked (token_revoked)"

@@ -31,10 +31,10 @@ class TestBotToken(SinkContract):
         return [message.wire(metadata=True) for message in self.slack.messages(self.channel)]
 
     def break_destination(self) -> None:
-        self.slack.bot.trouble = "token_revoked"
+        self.slack.bot.error = "token_revoked"
 
     def mend_destination(self) -> None:
-        self.slack.bot.trouble = ""
+        self.slack.bot.error = ""
 
 
 class TestWebhook(TestBotToken):

@@ -156,7 +156,7 @@ async def test_a_click_in_a_channel_of_no_sink_decides_nothing(slack: SlackEmula
 
 
 async def test_a_refused_app_token_says_what_to_do(slack: SlackEmulator, channel: str) -> None:
-    slack.app_trouble = "invalid_auth"
+    slack.app_error = "invalid_auth"
     sink = sink_of(slack, channel)
     with pytest.raises(SinkBroken) as error:
         await sink.listen([sink], Inbox(""))
@@ -177,7 +177,7 @@ async def test_check_online_tries_the_app_token_and_the_groups(slack: SlackEmula
 
 
 async def test_check_online_says_what_is_wrong_with_the_app_token(slack: SlackEmulator, channel: str) -> None:
-    slack.app_trouble = "missing_scope"
+    slack.app_error = "missing_scope"
     findings = await sink_of(slack, channel).check_connection()
     [problem] = [each for each in findings if each.level == "problem" and "decisions" in each.message]
     assert "lacks the scope connections:write" in problem.message

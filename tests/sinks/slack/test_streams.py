@@ -114,11 +114,11 @@ async def test_calls_that_slack_applies_long_after_their_timeout(
 
 @pytest.mark.chaos
 @pytest.mark.parametrize("seed", range(100, 140))
-@pytest.mark.parametrize("trouble", ["faults and deaths", "late calls"])
-async def test_many_streams(slack: SlackEmulator, feed: Feed, channel: str, seed: int, trouble: str) -> None:
+@pytest.mark.parametrize("failures", ["faults and deaths", "late calls"])
+async def test_many_streams(slack: SlackEmulator, feed: Feed, channel: str, seed: int, failures: str) -> None:
     """The long mode."""
     slack.limits = True
-    if trouble == "late calls":
+    if failures == "late calls":
         await play_with_late_calls(slack, feed, seed)
     else:
         chance = random.Random(seed)

@@ -1,1 +1,0 @@
-"""The JSON API: the listings and the health model for programs."""
