@@ -23,7 +23,8 @@ def read_secret(path: Path) -> SecretStr | None:
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise _error(path, f"cannot be read ({type(error).__name__})", "check its owner and its permissions") from error
+        hint = f"check its owner and its permissions, and that {path.parent} is a folder"
+        raise _error(path, f"cannot be read ({type(error).__name__})", hint) from error
     if not text:
         raise _error(path, "is empty", "delete it; the next start creates a new secret")
     return SecretStr(text)
@@ -68,7 +69,8 @@ def write_secret(path: Path, text: str, *, replace: bool) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _write(path, text, replace=replace)
     except OSError as error:
-        raise _error(path, f"cannot be written: {error.strerror}", "start in a folder that can be written") from error
+        hint = f"give the user that runs the connector write permission on {path.parent}"
+        raise _error(path, f"cannot be written: {error.strerror}", hint) from error
 
 
 def _write(path: Path, text: str, *, replace: bool) -> None:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from connector.config.settings import Keys, Raw
+from connector.config.settings import DELIMITER, PREFIX, Keys, Raw
 from connector.errors import Problem
 
 _EXPECTED = {
@@ -58,6 +58,8 @@ def problem_at(raw: Raw, keys: Keys, message: str, hint: str = "") -> Problem:
     origin = raw.origin(keys)
     if origin and message.startswith("must be a list, not text"):
         message, hint = "must be a JSON list", 'such as ["a", "b"]'
+    if message == "is missing" and not hint and keys[0] == "sinks" and not any(isinstance(key, int) for key in keys):
+        hint = f"set it in [{setting_path(keys[:-1])}], or by {PREFIX}{DELIMITER.join(map(str, keys)).upper()}"
     hints = [hint, f"set by {origin}" if origin else ""]
     return Problem(setting_path(keys), message, "; ".join(part for part in hints if part))
 

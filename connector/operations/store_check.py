@@ -20,6 +20,7 @@ from connector.store.schema import REVISION, PauseKind
 from connector.store.sqlite.database import revision_of
 from connector.store.status import sinks
 
+_SERVER = "check that the database runs, and the address, the user and the name in [store] url"
 _PERMISSIONS = "give the user that runs the connector write permission, or change [store] url"
 
 
@@ -49,7 +50,8 @@ def check_store(settings: Config, *, online: bool) -> StoreCheck:
         with reading(settings) as connection:
             return StoreCheck(findings, positions(connection), _stopped(connection, settings))
     except StoreError as error:
-        return StoreCheck([*findings, Finding("problem", str(error))])
+        fix = _SERVER if path is None else ""
+        return StoreCheck([*[each for each in findings if path is not None], Finding("problem", str(error), fix)])
 
 
 def _stopped(connection: Connection, settings: Config) -> dict[str, list[Finding]]:

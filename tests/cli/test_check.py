@@ -169,14 +169,15 @@ def test_the_key_of_a_google_sheet_is_read(run, config):
 def test_a_store_on_a_server_is_asked_only_when_wanted(run, config):
     """Its address is printed without user and password."""
     config.write_text(config.read_text().replace("sqlite:///connector.db", "postgresql://u:hidden@/n?host=/nowhere"))
-    assert run("check").exit_code == 0
+    assert "ok        store: postgresql:///n?host=/nowhere\n" in run("check").stdout
     result = run("check", "--online")
     assert result.exit_code == 1
-    assert "ok        store: postgresql:///n?host=/nowhere\n" in result.stdout
+    assert "ok        store" not in result.stdout
     assert (
         "problem   store: the store postgresql:///n?host=/nowhere cannot be used now: no server answers"
         in result.stdout
     )
+    assert "→ check that the database runs, and the address, the user and the name in [store] url" in result.stdout
     assert "ok        sheet:" in result.stdout
     assert "hidden" not in result.output
 

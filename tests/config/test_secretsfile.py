@@ -2,6 +2,7 @@
 
 import stat
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -45,8 +46,14 @@ def test_an_empty_file_is_reported(tmp_path):
 
 def test_a_folder_that_cannot_be_created_is_reported(tmp_path):
     (tmp_path / "data").write_text("a file where the folder should be")
-    with pytest.raises(ConfigError, match=r"data/secret: cannot be"):
+    with pytest.raises(ConfigError, match=r"data/secret: cannot be .*, and that \S+/data is a folder"):
         make_secret(tmp_path / "data" / "secret")
+
+
+def test_a_folder_without_the_right_to_write_is_named():
+    folder = Path("/proc/connector")  # refuses new folders, also those of the superuser
+    with pytest.raises(ConfigError, match="write permission on /proc/connector"):
+        make_secret(folder / "secret")
 
 
 def test_no_error_shows_a_secret(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import threading
 import time
@@ -10,6 +11,7 @@ from connector.emulators.slack.server import SlackEmulator
 
 
 def main() -> None:
+    argparse.ArgumentParser(prog="python -m connector.emulators.slack", description=__doc__).parse_args()
     with SlackEmulator(time.time) as emulator, contextlib.suppress(KeyboardInterrupt):
         emulator.limits = True
         channel = emulator.add_channel("recruiting")
