@@ -3,15 +3,18 @@ the messages of the log.
 """
 
 import ast
+import json
 import re
 from enum import EnumType
 from pathlib import Path
 
+import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
 from connector.cli import BAD_USAGE, FAILED, load_command
 from connector.cli import COMMANDS as NAMES
+from connector.operations.status import Health
 from connector.store.retention import RetentionKind
 from connector.web.metrics import Metrics
 from connector.web.receiver import REFUSALS
@@ -127,3 +130,8 @@ def test_every_logged_problem_is_described():
 
 def test_the_exit_codes_are_described():
     assert {f"\n| {code} | " in REFERENCE for code in (0, FAILED, BAD_USAGE)} == {True}
+
+
+def test_the_example_of_the_status_has_the_fields_of_a_real_one():
+    [example] = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)]
+    assert msgspec.to_builtins(msgspec.convert(example, Health)) == example

@@ -6,10 +6,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from tests.entry_points import install_in_place
+from tests.test_layers import PUBLIC
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = (ROOT / "docs" / "writing-a-sink.md").read_text(encoding="utf-8")
@@ -106,3 +108,15 @@ def test_every_hook_is_explained():
 
     hooks = [name for name in vars(SinkHarness) if not name.startswith("_")]
     assert [name for name in hooks if f"`{name}" not in PAGE] == []
+
+
+def test_the_modules_that_a_sink_may_import_are_named():
+    [sentence] = re.findall(r"It may import (.*?) from the connector", PAGE)
+    assert set(re.findall(r"`(connector\.\w+)`", sentence)) == PUBLIC
+
+
+def test_the_capabilities_are_named():
+    from connector.testing.contract import Capability
+
+    [row] = re.findall(r"^\| `capabilities = .*$", PAGE, re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", row)) == set(get_args(Capability)) | {"deliver"}
