@@ -139,7 +139,8 @@ class BatchOutcomes:
 
     def titles(self) -> dict[str, str]:
         """Returns the titles of the tabs, for those that have to be made."""
-        called = {entry.tab: title_of(entry.interview, self._config.worksheet) for entry in self._entries.values()}
+        interviews = {entry.tab: entry.interview for entry in self._entries.values()}  # one for each tab
+        called = {name: title_of(interview, self._config.worksheet) for name, interview in interviews.items()}
         fallback = self._config.worksheet.replace(POSITION, OTHER)
         known = {name: tab.title for name, tab in self.tabs.items() if tab.title}
         return {name: called.get(name) or known.get(name, fallback) for name in self.names}

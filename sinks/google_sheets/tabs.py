@@ -92,6 +92,7 @@ def _translated(view: TabView, columns: Sequence[Column], at: Mapping[str, int])
 def _by_tag(
     view: TabView, columns: Sequence[Column], doubtful: Collection[str]
 ) -> tuple[Mapping[str, tuple[int, int]], Sequence[int]]:
+    """Returns the column and the tag of each field with a tag, and the tags that are on wrong columns."""
     fields = {column.field for column in columns}
     found: dict[str, tuple[int, int]] = {}
     wrong = []
