@@ -6,7 +6,7 @@ are the next view. After any other reply the guards in the next read show whethe
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
@@ -263,12 +263,12 @@ class Flush:
         new = [
             name for name, snapshot in self._snapshots.items() if name not in self._plans and snapshot.layout.settled
         ]
-        write, audits = await self._calls.run(lambda: self._plan(new))
-        if write is not None or not (audits or self._format_queries(new)):
+        write, audits, queries = await self._calls.run(lambda: self._plan(new))
+        if not audits and not queries:
             return write
         for name, due in audits.items():
             await self._audit(name, due)
-        await self._find_unformatted(new)
+        await self._find_unformatted({**queries, **self._format_queries(audits)})
         return await self._calls.run(self._compose)
 
     def _is_done(self) -> bool:
@@ -276,9 +276,9 @@ class Flush:
         in_repair = any(self._outcomes.tabs[name].in_repair for name in self._snapshots)
         return settled and not in_repair and not self._outcomes.open_keys
 
-    def _plan(self, names: Sequence[str]) -> tuple[SheetWrite | None, dict[str, TabChanges]]:
-        """Plans the changes of these tabs, and the write if no further read is needed. Returns the write, and the due
-        interviews of the tabs that need an audit first.
+    def _plan(self, names: Sequence[str]) -> tuple[SheetWrite | None, dict[str, TabChanges], dict[str, FormatQuery]]:
+        """Plans the changes of these tabs, and the write if no further read is needed. Returns the write, the due
+        interviews of the tabs that need an audit first, and the cells whose formats must be read first.
         """
         audits = {}
         for name in names:
@@ -287,7 +287,8 @@ class Flush:
                 audits[name] = due
             else:
                 self._add_plan(name, due, Repairs())
-        return (None if audits or self._format_queries(names) else self._compose()), audits
+        queries = self._format_queries([name for name in names if name not in audits])
+        return None if audits or queries else self._compose(), audits, queries
 
     def _due(self, name: str) -> TabChanges:
         view, layout = self._snapshots[name].view, self._layout_after(name)
@@ -323,20 +324,19 @@ class Flush:
         self._without_row(name, due, repairs)
         self._plans[name] = TabPlan(due, repairs)
 
-    def _format_queries(self, names: Sequence[str]) -> dict[str, FormatQuery]:
-        """The rows in which date cells may have no format, by tab."""
+    def _format_queries(self, names: Iterable[str]) -> dict[str, FormatQuery]:
+        """Returns the rows in which date cells may have no format, by planned tab."""
         queries = {}
         for name in names:
-            changes = self._plans[name].due.changes if name in self._plans else ()
-            rows = {change.row for change in changes if may_lack_format(change)}
+            rows = {change.row for change in self._plans[name].due.changes if may_lack_format(change)}
             query = FormatQuery(self._snapshots[name], self._layout_after(name), rows)
             if query.rows and query.places:
                 queries[name] = query
         return queries
 
-    async def _find_unformatted(self, names: Sequence[str]) -> None:
+    async def _find_unformatted(self, queries: Mapping[str, FormatQuery]) -> None:
         """Finds date cells without a format in due rows; the write sets it with the value."""
-        for name, unformatted in (await without_format(self._calls, self._format_queries(names))).items():
+        for name, unformatted in (await without_format(self._calls, queries)).items():
             plan = self._plans[name]
             plan.due.changes = [
                 change._replace(wanted=replace(change.wanted, dated=True))

@@ -281,8 +281,10 @@ async def without_format(calls: Calls, queries: Mapping[str, FormatQuery]) -> di
     asked = {name: each for name, each in queries.items() if each.rows and each.places}
     if not asked:
         return {}
-    reply = await calls.fetch(read_formats([each for query in asked.values() for each in query.filters]))
-    return {name: _unformatted(reply, query) for name, query in asked.items()}
+    return await calls.fetch_and(
+        read_formats([each for query in asked.values() for each in query.filters]),
+        lambda reply: {name: _unformatted(reply, query) for name, query in asked.items()},
+    )
 
 
 def _unformatted(reply: Formats, query: FormatQuery) -> UnformattedDates:
