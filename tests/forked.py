@@ -6,19 +6,22 @@ own memory, environment, output and signals, and ends with an exit code. Other t
 
 from __future__ import annotations
 
+import gc
 import os
 import runpy
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from tempfile import TemporaryFile
 
 ROOT = Path(__file__).parents[1]
+RUN_SECONDS = 60
 IMPORTED = [
     "connector.cli.serve",
     "connector.store.postgres.store",
@@ -72,25 +75,57 @@ class Forked:
         self.send_signal(signal.SIGKILL)
 
 
-def start(module: str, *words: str, environ: Mapping[str, str], stdout: int, stderr: int) -> Forked:
-    """Runs a module with arguments, in the root of the project, with open files as its output."""
-    with Connection(os.dup(stdout), readable=False) as output, Connection(os.dup(stderr), readable=False) as errors:
-        process = _context.Process(target=_run, args=(module, words, dict(environ), output, errors), daemon=True)
-        process.start()
+def start(
+    module: str,
+    *words: str,
+    environ: Mapping[str, str],
+    stdout: int,
+    stderr: int,
+    stdin: int | None = None,
+    folder: Path = ROOT,
+) -> Forked:
+    """Runs a module with arguments in a folder, with open files as its output, and as its input if one is given."""
+    files = [Connection(os.dup(stdout), readable=False), Connection(os.dup(stderr), readable=False)]
+    if stdin is not None:
+        files.append(Connection(os.dup(stdin), writable=False))
+    process = _context.Process(target=_run, args=(module, words, dict(environ), folder, files), daemon=True)
+    process.start()
+    for file in files:
+        file.close()
     return Forked(process)
 
 
-def _run(module: str, words: tuple[str, ...], environ: dict[str, str], output: Connection, errors: Connection) -> None:
-    for file, number in ((output, 1), (errors, 2)):
+def run(
+    module: str, *words: str, environ: Mapping[str, str], stdin: int | None = None, folder: Path = ROOT
+) -> subprocess.CompletedProcess[str]:
+    """Runs a module to its end. Raises `subprocess.TimeoutExpired`."""
+    with TemporaryFile("w+") as output, TemporaryFile("w+") as errors:
+        files = {"stdout": output.fileno(), "stderr": errors.fileno(), "stdin": stdin}
+        process = start(module, *words, environ=environ, folder=folder, **files)
+        try:
+            code = process.wait(RUN_SECONDS)
+        finally:
+            process.kill()
+        for file in (output, errors):
+            file.seek(0)
+        return subprocess.CompletedProcess([module, *words], code, output.read(), errors.read())
+
+
+def _run(
+    module: str, words: tuple[str, ...], environ: dict[str, str], folder: Path, files: Sequence[Connection]
+) -> None:
+    gc.freeze()  # it does not look at what was imported, which would copy the memory
+    for file, number in zip(files, (1, 2, 0), strict=False):
         os.dup2(file.fileno(), number)
         file.close()
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(environ)
-    os.chdir(ROOT)
+    os.chdir(folder)
     time.tzset()
+    sys.stdin = os.fdopen(0, closefd=False)
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(write_through="PYTHONUNBUFFERED" in environ)  # type: ignore[union-attr]
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     sys.argv = [module, *words]
     runpy.run_module(module, run_name="__main__", alter_sys=True)

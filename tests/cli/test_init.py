@@ -4,8 +4,6 @@ import os
 import pty
 import select
 import stat
-import subprocess
-import sys
 import time
 import tomllib
 
@@ -18,6 +16,7 @@ from connector.emulators.hireflix import Account, HireflixEmulator
 from connector.emulators.slack import SlackEmulator
 from connector.errors import UsageError
 from connector.operations.configuration import Answers, FirstConfig, dotenv_text
+from tests import forked
 
 ZONE, SHEET, KEY, CHANNEL, TOKEN = (
     "Time zone",
@@ -51,37 +50,40 @@ def hireflix():
 def run(folder, answers, environ=None):
     """Runs the command in a folder and types each answer after its question. Returns exit code and output."""
     person, terminal = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "connector.cli", "init"],
-        cwd=folder,
-        env={"PATH": os.environ["PATH"], "TZ": "UTC", **(environ or {})},
-        stdin=terminal,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,  # without a terminal of its own, it reads secrets from standard input
+    read, write = os.pipe()
+    process = forked.start(
+        "connector.cli",
+        "init",
+        environ={"PATH": os.environ["PATH"], "TZ": "UTC", **(environ or {})},
+        folder=folder,
+        stdin=terminal,  # not a terminal of its own: it reads secrets from standard input then
+        stdout=write,
+        stderr=write,
     )
+    os.close(write)
     output = ""
     try:
         for question, answer in answers:
-            output = read_until(process, output, question)
+            output = read_until(read, output, question)
             os.write(person, f"{answer}\n".encode())
-        output += process.communicate(timeout=60)[0].decode()
+        with open(read, closefd=False) as rest:
+            output += rest.read()
+        process.wait(60)
     finally:
         process.kill()
         process.wait()
-        process.stdout.close()
-        os.close(person)
-        os.close(terminal)
+        for file in (read, person, terminal):
+            os.close(file)
     return process.returncode, output
 
 
-def read_until(process, output, question):
+def read_until(file, output, question):
     """Reads until a question was asked that is not in the output so far. Returns the whole output."""
     start = len(output)
     while question not in output[start:] or not output.endswith(": "):
-        ready, _, _ = select.select([process.stdout], [], [], 30)
+        ready, _, _ = select.select([file], [], [], 60)
         assert ready, f"waits for {question!r} after {output}"
-        piece = os.read(process.stdout.fileno(), 4096)
+        piece = os.read(file, 4096)
         assert piece, output
         output += piece.decode()
     return output
@@ -191,8 +193,7 @@ def test_an_existing_config_file_is_not_changed(tmp_path):
 
 
 def test_without_a_terminal_it_says_what_to_do_instead(tmp_path):
-    command = [sys.executable, "-m", "connector.cli", "init"]
-    done = subprocess.run(command, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    done = forked.run("connector.cli", "init", environ=os.environ, folder=tmp_path)
     assert done.returncode == 2
     assert "copy config.example.toml" in done.stderr
     assert list(tmp_path.iterdir()) == []

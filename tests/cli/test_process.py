@@ -7,11 +7,13 @@ import signal
 import stat
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import httpx
 import pytest
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
+from tests import forked
 from tests.flows.process import Service
 
 CONNECTOR = [sys.executable, "-m", "connector.cli"]
@@ -28,20 +30,27 @@ type = "console"
 
 def call(*words, cwd, **environ):
     """Runs a command to its end."""
-    return subprocess.run(
-        [*CONNECTOR, *words],
-        cwd=cwd,
-        env={**ENVIRON, **environ},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return forked.run("connector.cli", *words, environ={**ENVIRON, **environ}, folder=cwd)
+
+
+@contextmanager
+def started(folder, *words):
+    """A running command and its standard output. It is interrupted at the end, if it has not ended."""
+    read, write = os.pipe()
+    with os.fdopen(read) as output, (folder / "stderr").open("w") as errors:
+        process = forked.start(
+            "connector.cli", *words, environ=ENVIRON, folder=folder, stdout=write, stderr=errors.fileno()
+        )
+        os.close(write)
+        yield process, output
+        process.send_signal(signal.SIGINT)
+        output.read()
+        process.wait(60)
 
 
 def shows(url, pattern):
     """Waits until a page has a text."""
-    retrying = Retrying(stop=stop_after_delay(30), wait=wait_fixed(0.2), retry=retry_if_result(lambda found: not found))
+    retrying = Retrying(stop=stop_after_delay(60), wait=wait_fixed(0.2), retry=retry_if_result(lambda found: not found))
     retrying(lambda: re.search(pattern, httpx.get(url).text))
 
 
@@ -202,7 +211,7 @@ def embedded(folder):
 
 
 def test_a_demo_delivers_everything_and_can_be_looked_at(tmp_path):
-    done = call("demo", "--folder", str(tmp_path / "demo"), "--events", "60", "--rate", "200", "--once", cwd=tmp_path)
+    done = call("demo", "--folder", str(tmp_path / "demo"), "--events", "30", "--rate", "200", "--once", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "All deliveries are done: " in done.stdout
     assert ", 0 refused." in done.stdout
@@ -214,30 +223,26 @@ def test_a_demo_delivers_everything_and_can_be_looked_at(tmp_path):
 
 
 def test_ctrl_c_ends_a_demo_in_the_middle_quietly(tmp_path):
-    command = [*CONNECTOR, "demo", "--folder", "demo", "--rate", "50"]
-    with subprocess.Popen(
-        command, cwd=tmp_path, env=ENVIRON, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as demo:
-        next(line for line in demo.stdout if "was invited · " in line)
-        demo.send_signal(signal.SIGINT)
-        _, said = demo.communicate(timeout=60)
-    assert (demo.returncode, said) == (0, "")
+    with started(tmp_path, "demo", "--folder", "demo", "--rate", "50") as (running, output):
+        next(line for line in output if "was invited · " in line)
+        running.send_signal(signal.SIGINT)
+        output.read()
+        assert running.wait(60) == 0
+    assert (tmp_path / "stderr").read_text() == ""
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     """What a running demo printed until all deliveries were done, by the first word of the line."""
     folder = tmp_path_factory.mktemp("demo")
-    command = [*CONNECTOR, "demo", "--folder", "demo", "--events", "60", "--rate", "200"]
-    with subprocess.Popen(command, cwd=folder, env=ENVIRON, stdout=subprocess.PIPE, text=True) as running:
+    with started(folder, "demo", "--folder", "demo", "--events", "30", "--rate", "200") as (_, output):
         said = {}
-        for line in running.stdout:
+        for line in output:
             title = next((each for each in ("Hireflix", "Sheet", "Slack", "Try it", "Next:") if each in line[:10]), "")
             said |= {title: line.split(title, 1)[1].strip()} if title else {}
             if title == "Next:":
                 break
         yield said
-        running.send_signal(signal.SIGINT)
 
 
 def test_a_decision_in_the_channel_of_a_demo_reaches_hireflix_and_comes_back_to_the_sheet(demo):

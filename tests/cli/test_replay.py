@@ -2,8 +2,6 @@
 
 import os
 import pty
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -17,6 +15,7 @@ from connector.store.replay import ReplaySelection
 from connector.store.retention import START, RetentionKind
 from connector.store.schema import DeliveryState, delivery, event, event_body
 from sinks.chat.config import ChatConfig
+from tests import forked
 from tests.cli.world import DAY, NOON, ON_BOTH, body
 
 
@@ -157,9 +156,9 @@ def on_a_terminal(config, answer):
     """Runs the command with a terminal as its input, on which a person types `answer`."""
     person, terminal = pty.openpty()
     os.write(person, answer)
-    command = [sys.executable, "-m", "connector.cli", "replay", "--sink", "chat", "--config", str(config)]
+    words = ("replay", "--sink", "chat", "--config", str(config))
     try:
-        return subprocess.run(command, stdin=terminal, capture_output=True, text=True, check=False, timeout=60)
+        return forked.run("connector.cli", *words, environ=os.environ, stdin=terminal)
     finally:
         os.close(person)
         os.close(terminal)

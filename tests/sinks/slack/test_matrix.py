@@ -81,14 +81,15 @@ async def broken_by(slack: SlackEmulator, events: list[Payload], number: int, fa
 
 
 async def test_a_fault_at_any_call(slack: SlackEmulator) -> None:
-    """The worst fault at every call, and of the others two at each call, each at several calls."""
+    """The worst fault at every call, and of the others one at each call, each at one call or more."""
     events = LIFE + ENDS["deleted"]
     await play(slack, events)
     calls = len(slack.requests)
     assert calls >= 7
     others = [fault for fault in FAULTS if fault != WORST]
+    assert calls >= len(others)
     for number in range(calls):
-        for fault in (WORST, others[2 * number % len(others)], others[(2 * number + 1) % len(others)]):
+        for fault in (WORST, others[number % len(others)]):
             assert await broken_by(slack, events, number, fault) == [], (number, fault)
 
 
@@ -115,19 +116,22 @@ async def test_a_death_at_any_step(slack: SlackEmulator, end: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "later"),
+    ("fault", "later", "every"),
     [
-        pytest.param(WORST, 2, id="drop"),
-        pytest.param(WORST, 4, id="drop, long", marks=pytest.mark.chaos),
-        pytest.param(faults.REFUSE, 4, id="refuse", marks=pytest.mark.chaos),
+        pytest.param(WORST, 2, 2, id="drop"),
+        pytest.param(WORST, 4, 1, id="drop, long", marks=pytest.mark.chaos),
+        pytest.param(faults.REFUSE, 4, 1, id="refuse", marks=pytest.mark.chaos),
     ],
 )
-async def test_a_fault_at_any_call_and_a_death_at_the_next_step(slack: SlackEmulator, fault: Fault, later: int) -> None:
+async def test_a_fault_at_any_call_and_a_death_at_the_next_step(
+    slack: SlackEmulator, fault: Fault, later: int, every: int
+) -> None:
+    """Or one of a few steps `later`; of these `every` second one, in turn, or all."""
     events = LIFE + ENDS["deleted"]
     _, steps = await play(slack, events)
     calls = len(slack.requests)
     for number in range(calls):
-        for step in range(number, min(number + later, steps)):
+        for step in range(number + number % every, min(number + later, steps), every):
             slack.faults.choose(nth(number, replace(fault, match=None)))
             broken, _ = await play(slack, events, dies_at=step)
             assert broken == [], (number, step)
