@@ -14,10 +14,11 @@ from prometheus_client import CollectorRegistry
 
 from connector.cli import BAD_USAGE, FAILED, load_command
 from connector.cli import COMMANDS as NAMES
-from connector.operations.status import Health
+from connector.operations.status import Health, TroubleKind
 from connector.store.retention import RetentionKind
 from connector.web.metrics import Metrics
 from connector.web.receiver import REFUSALS
+from sinks.spreadsheet.comparison import WRONG, ComparisonResult
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "operating.md").read_text()
@@ -135,3 +136,13 @@ def test_the_exit_codes_are_described():
 def test_the_example_of_the_status_has_the_fields_of_a_real_one():
     [example] = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)]
     assert msgspec.to_builtins(msgspec.convert(example, Health)) == example
+
+
+def test_every_kind_of_trouble_is_described():
+    table = PAGE.split("| `kind` | what it is about |")[1].split("\n\n")[0]
+    assert sorted(re.findall(r"`(\w+)`", table)) == sorted(TroubleKind)
+
+
+def test_every_kind_of_difference_is_described():
+    rows = dict(re.findall(r"^\| `([a-z ]+)` \| (yes|no) \|", PAGE, re.MULTILINE))
+    assert rows == {kind: "no" if kind in WRONG else "yes" for kind in ComparisonResult}
