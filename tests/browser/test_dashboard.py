@@ -122,7 +122,7 @@ async def test_a_user_reads_the_remedy_repairs_the_destination_and_sees_the_sink
             text = await trouble.inner_text()
             assert "the destination accepts no more events (status 410)" in text
             assert "1 delivery waits, nothing is lost" in text
-            assert "Set `url` to an address that accepts events" in text
+            assert "Set url to an address that accepts events" in text
             receiver.reply = Reply()
             await page.click("text=Open the sink")
             await page.click("button:has-text('Resume forward')")
@@ -181,6 +181,31 @@ async def test_a_user_takes_the_first_steps_with_a_sample_and_erases_its_person_
         assert "Sample candidate" not in (await client.get("/interviews")).text
 
 
+async def test_a_search_stays_on_an_open_page_and_behind_the_back_button_and_its_name_is_in_no_address(
+    tmp_path, chromium
+):
+    async with opened(chromium, tmp_path, then="/interviews") as (page, service, _):
+        await service.post(sample("finish", id="i1"))
+        await page.fill("input[type=search]", "wayne")
+        await page.press("input[type=search]", "Enter")
+        await page.wait_for_url("**/interviews?search=*")
+        found = page.url
+        row = page.get_by_role("link", name="Wayne Knight")
+        await row.wait_for()
+        scored = sample("finish", id="i1", score={"value": 4.5})
+        scored["date"] += 1
+        await service.post(scored)
+        await page.get_by_role("cell", name="4.5").wait_for()  # the page has updated itself
+        assert (page.url, await page.input_value("input[type=search]")) == (found, "wayne")
+        await row.click()
+        await page.wait_for_url("**/interviews/one?id=i1")
+        await page.go_back()
+        await page.wait_for_url(found)
+        await row.wait_for()
+        assert page.noted == []
+        assert "wayne" not in found.lower()
+
+
 async def test_an_open_page_turns_red_when_the_service_ends_and_recovers_when_it_answers(tmp_path, chromium):
     async with opened(chromium, tmp_path, then="/sinks") as (page, service, _):
         is_away = True
@@ -216,6 +241,8 @@ async def test_everything_works_without_script_and_on_a_phone(tmp_path, chromium
         await page.goto(f"{url}/routes?event=1")
         assert "sheet" in await page.inner_text(".effect")
         await page.click("nav >> text=Interviews")
+        await page.fill("input[type=search]", "wayne")
+        await page.click("text=Show")
         await page.click("tbody a[href^='/interviews/one']")
         await page.click("text=Erase this person…")
         await page.click("button:has-text('Erase permanently')")
