@@ -115,7 +115,7 @@ async def test_a_process_is_listed_while_it_runs(tmp_path, server):
     async with running(config_of(tmp_path, server.url), [SECRET], Role.WORKER) as service:
         found = []
         while not found:
-            found = await service.store.query(lambda c: processes.processes(c, 0))
+            found = await service.store.query(lambda connection: processes.processes(connection, 0))
         assert [each.role for each in found] == ["worker"]
     left = postgres.rows(server.url, "SELECT key FROM meta WHERE key LIKE 'process:%'")
     assert left == []

@@ -263,7 +263,9 @@ class Lane:
         if not self._store.shared:
             return 0
         limit = self.sink.max_batch + 1
-        return await self._store.read(lambda c: self._poller.count_due(c, self._clock.in_sql(), limit))
+        return await self._store.read(
+            lambda connection: self._poller.count_due(connection, self._clock.in_sql(), limit)
+        )
 
     # without a call
 

@@ -221,7 +221,9 @@ class LeaseKeeper:
         )
 
     async def _renewed(self, lease: Lease) -> None:
-        renewed = await self._store.write(lambda c: leases.renew(c, lease, self._clock.in_sql(), self._seconds))
+        renewed = await self._store.write(
+            lambda connection: leases.renew(connection, lease, self._clock.in_sql(), self._seconds)
+        )
         if self._lease is lease:
             self._lease = renewed
 

@@ -240,7 +240,9 @@ async def _renew(ledger: Ledger, lease: Lease) -> None:
         await asyncio.sleep(LEASE_SECONDS / 3)
         with suppress(StoreUnavailable):
             try:
-                await ledger.write(lambda c: leases.renew(c, lease, ledger.now(c), LEASE_SECONDS))
+                await ledger.write(
+                    lambda connection: leases.renew(connection, lease, ledger.now(connection), LEASE_SECONDS)
+                )
             except LeaseLost:
                 return
 

@@ -248,11 +248,16 @@ class SourceTasks:
         if isinstance(failure, HireflixError):
             log.warning("hireflix not readable", reason=error)
         if asked.what == RECONCILE_KEY:
-            found = await self._store.query(lambda c: source.read(c, RECONCILE_KEY, Reconcile)) or Reconcile()
+            found = (
+                await self._store.query(lambda connection: source.read(connection, RECONCILE_KEY, Reconcile))
+                or Reconcile()
+            )
             await put(store, RECONCILE_KEY, msgspec.structs.replace(found, asked_at=asked.at, error=error))
             return
         selection = selection_of(asked)
-        stored = await self._store.query(lambda c: source.read(c, selection.key, Backfill)) or Backfill()
+        stored = (
+            await self._store.query(lambda connection: source.read(connection, selection.key, Backfill)) or Backfill()
+        )
         await put(store, selection.key, msgspec.structs.replace(stored, asked_at=asked.at, error=error))
 
 

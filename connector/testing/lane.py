@@ -175,13 +175,13 @@ class LaneRunner:
 
     async def block(self, bucket: str, seconds: float) -> None:
         """Blocks a bucket of a rate limit."""
-        await self.store.write(lambda c: rate_limit.block(c, bucket, seconds, self.clock.now()))
+        await self.store.write(lambda connection: rate_limit.block(connection, bucket, seconds, self.clock.now()))
 
     async def deliveries(self, *where: ColumnElement[bool]) -> list[StoredDelivery]:
         """Returns the deliveries in the order in which they were added."""
         columns = (delivery, func.coalesce(event.c.name, "").label("event"))
         query = select(*columns).outerjoin(event, event.c.seq == delivery.c.event_seq).where(*where)
-        rows = await self.store.query(lambda c: c.execute(query.order_by(delivery.c.id)).all())
+        rows = await self.store.query(lambda connection: connection.execute(query.order_by(delivery.c.id)).all())
         return [
             StoredDelivery(
                 row.key,
@@ -209,7 +209,7 @@ class LaneRunner:
 
     async def notes(self) -> dict[str, Note]:
         """Returns the committed notes."""
-        rows = await self.store.query(lambda c: c.execute(select(note)).all())
+        rows = await self.store.query(lambda connection: connection.execute(select(note)).all())
         return {row.key: json.loads(row.value) for row in rows}
 
     @property

@@ -63,7 +63,9 @@ class HealthChecks:
             disk = shutil.disk_usage(self._store_file.parent)
             metrics.disk(disk.free, disk.total)
         try:
-            states, last_at = await self._store.query(lambda c: (sinks(c, now, self._configured), last_received_at(c)))
+            states, last_at = await self._store.query(
+                lambda connection: (sinks(connection, now, self._configured), last_received_at(connection))
+            )
         except StoreUnavailable:
             metrics.store(readable=False)
             return metrics.text()

@@ -84,7 +84,7 @@ class Crew:
         return RoutingTable(Routes((), {"chat": kind.state}), {"chat": SinkSpec(kind.state, kind.priority)})
 
     async def register(self) -> None:
-        await self.store.write(lambda c: leases.register(c, {"chat": "scripted"}))
+        await self.store.write(lambda connection: leases.register(connection, {"chat": "scripted"}))
 
     def worker(self, name: str, kind: type[Scripted] = Scripted) -> Worker:
         return Worker(self, name, kind("chat"))
@@ -95,17 +95,19 @@ class Crew:
         await self.store.offer(read(raw, at), raw)
 
     async def row(self) -> Any:
-        return await self.store.query(lambda c: c.execute(select(sink).where(sink.c.name == "chat")).one())
+        return await self.store.query(
+            lambda connection: connection.execute(select(sink).where(sink.c.name == "chat")).one()
+        )
 
     async def states(self) -> list[int]:
         return list(
             await self.store.query(
-                lambda c: c.execute(select(delivery.c.state).order_by(delivery.c.id)).scalars().all()
+                lambda connection: connection.execute(select(delivery.c.state).order_by(delivery.c.id)).scalars().all()
             )
         )
 
     async def notes(self) -> dict[str, Any]:
-        rows = await self.store.query(lambda c: c.execute(select(note)).all())
+        rows = await self.store.query(lambda connection: connection.execute(select(note)).all())
         return {row.key: json.loads(row.value) for row in rows}
 
 

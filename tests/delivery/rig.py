@@ -155,7 +155,9 @@ class Rig:
         self.lanes = {sink.name: Lane(sink, self.runtime) for sink in sinks}
 
     async def register(self) -> None:
-        await self.store.write(lambda c: leases.register(c, {sink.name: "scripted" for sink in self.sinks}))
+        await self.store.write(
+            lambda connection: leases.register(connection, {sink.name: "scripted" for sink in self.sinks})
+        )
 
     @property
     def lane(self) -> Lane:
@@ -172,26 +174,36 @@ class Rig:
         """New lanes on the same store, as after a crash of the process."""
         self.runtime = DeliveryRuntime(self.store, self.clock, self.meters, "next", self.runtime.policy)
         await self.store.write(
-            lambda c: [leases.acquire(c, sink.name, "next", self.clock.now(), by_force=True) for sink in self.sinks]
+            lambda connection: [
+                leases.acquire(connection, sink.name, "next", self.clock.now(), by_force=True) for sink in self.sinks
+            ]
         )
         self.lanes = {sink.name: Lane(sink, self.runtime) for sink in self.sinks}
 
     async def rows(self) -> list[Any]:
-        return list(await self.store.query(lambda c: c.execute(select(delivery).order_by(delivery.c.id)).all()))
+        return list(
+            await self.store.query(
+                lambda connection: connection.execute(select(delivery).order_by(delivery.c.id)).all()
+            )
+        )
 
     async def states(self) -> list[int]:
         return [row.state for row in await self.rows()]
 
     async def sink_row(self) -> Any:
         name = self.sinks[0].name
-        return await self.store.query(lambda c: c.execute(select(sink).where(sink.c.name == name)).one())
+        return await self.store.query(
+            lambda connection: connection.execute(select(sink).where(sink.c.name == name)).one()
+        )
 
     async def attempts(self) -> list[tuple[str, str, int]]:
-        rows = await self.store.query(lambda c: c.execute(select(attempt).order_by(attempt.c.id)).all())
+        rows = await self.store.query(
+            lambda connection: connection.execute(select(attempt).order_by(attempt.c.id)).all()
+        )
         return [(row.outcome, row.reason, row.count) for row in rows]
 
     async def notes(self) -> dict[str, Any]:
-        rows = await self.store.query(lambda c: c.execute(select(note)).all())
+        rows = await self.store.query(lambda connection: connection.execute(select(note)).all())
         return {row.key: json.loads(row.value) for row in rows}
 
 

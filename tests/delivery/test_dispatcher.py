@@ -121,11 +121,13 @@ async def test_a_sink_that_cannot_be_merged_with_its_old_name_is_paused(rig_of):
     """With the reason and what to do; the other sinks work."""
     rig = await rig_of(Scripted("old"), Scripted("new"), Scripted("other"))
     for name, ts in (("old", 1), ("new", 2)):
-        await rig.store.write(lambda c, name=name, ts=ts: notes.write(c, name, "here", {"parent:i1": {"ts": ts}}))
+        await rig.store.write(
+            lambda connection, name=name, ts=ts: notes.write(connection, name, "here", {"parent:i1": {"ts": ts}})
+        )
     new, other = Scripted("new"), Scripted("other")
     await rig.event()
     await run_until(dispatcher_of(rig, new, other, renamed_from={"new": "old"}), rig.clock, lambda: other.batches)
-    row = await rig.store.query(lambda c: leases.row(c, "new"))
+    row = await rig.store.query(lambda connection: leases.row(connection, "new"))
     assert (row.paused, "remove `renamed_from`" in row.fix) == ("until_person", True)
     assert new.batches == []
 
@@ -134,8 +136,8 @@ async def test_a_start_takes_over_leases_and_probes_broken_sinks_at_once(rig_of)
     """Leases of another process are taken over, and sinks that were broken are called."""
     rig = await rig_of(Scripted("chat"))
     pause = leases.Pause("broken", "channel gone", "invite", rig.clock.now() + 300_000)
-    await rig.store.write(lambda c: leases.acquire(c, "chat", "dead process", rig.clock.now()))
-    await rig.store.write(lambda c: leases.pause(c, "chat", pause))
+    await rig.store.write(lambda connection: leases.acquire(connection, "chat", "dead process", rig.clock.now()))
+    await rig.store.write(lambda connection: leases.pause(connection, "chat", pause))
     await rig.event()
     chat = Scripted("chat")
     await run_until(dispatcher_of(rig, chat), rig.clock, lambda: chat.batches)
@@ -145,7 +147,9 @@ async def test_a_start_takes_over_leases_and_probes_broken_sinks_at_once(rig_of)
 async def test_a_pause_until_a_time_ends_by_itself_at_that_time(rig_of):
     rig = await rig_of(Scripted("chat"))
     until = rig.clock.now() + 5_000
-    await rig.store.write(lambda c: leases.pause(c, "chat", leases.Pause("person", "busy", until=until)))
+    await rig.store.write(
+        lambda connection: leases.pause(connection, "chat", leases.Pause("person", "busy", until=until))
+    )
     await rig.event()
     chat = Scripted("chat")
     called_at = []
@@ -154,7 +158,7 @@ async def test_a_pause_until_a_time_ends_by_itself_at_that_time(rig_of):
     row = await rig.sink_row()
     assert called_at[0] >= until
     assert (row.paused, row.paused_until) == (None, None)
-    changes = await rig.store.query(lambda c: queries.audit_entries(c, ListingFilter(), 5))
+    changes = await rig.store.query(lambda connection: queries.audit_entries(connection, ListingFilter(), 5))
     assert [(row.actor, row.action, row.target) for row in changes] == [("connector", "resume", "chat")]
 
 

@@ -156,7 +156,7 @@ async def test_a_call_under_load_is_followed_by_a_rest_that_no_event_shortens(ri
 async def test_a_search_without_result_under_load_is_followed_by_a_rest(rig_of):
     """A paused lane does not search the store for each group of events."""
     rig = await rig_of()
-    await rig.store.write(lambda c: leases.pause(c, "scripted", leases.Pause("person", "paused")))
+    await rig.store.write(lambda connection: leases.pause(connection, "scripted", leases.Pause("person", "paused")))
     busy(rig)
     await rig.lane.step()
     assert await rig.lane.step() == rig.clock.now() + 250
@@ -181,7 +181,7 @@ async def test_an_operator_ends_the_rest_of_a_lane(rig_of):
     await rig.lane.step()
     await rig.event(interview="i2")
     assert await rig.lane.step() == rig.clock.now() + 900_000
-    await rig.store.write(lambda c: leases.resume(c, "scripted"))
+    await rig.store.write(lambda connection: leases.resume(connection, "scripted"))
     await rig.lane.step()
     assert [one.key for one in rig.sinks[0].batches[1].deliveries] == ["i2"]
 

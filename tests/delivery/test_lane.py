@@ -536,7 +536,7 @@ async def test_until_person_is_not_probed(rig_of):
     await rig.lane.step()
     rig.clock.advance(86400)
     assert await rig.lane.step() is None
-    await rig.store.write(lambda c: leases.resume(c, "scripted"))
+    await rig.store.write(lambda connection: leases.resume(connection, "scripted"))
     await rig.lane.step()
     assert await rig.states() == [DELIVERED]
 
@@ -544,11 +544,11 @@ async def test_until_person_is_not_probed(rig_of):
 async def test_a_paused_sink_queues_and_goes_on_where_it_was(rig_of):
     """The pause of an operator stops the calls, not the receiver."""
     rig = await rig_of()
-    await rig.store.write(lambda c: leases.pause(c, "scripted", leases.Pause("person", "holiday")))
+    await rig.store.write(lambda connection: leases.pause(connection, "scripted", leases.Pause("person", "holiday")))
     await rig.event(interview="i1")
     await rig.event(interview="i2")
     assert await rig.lane.step() is None
-    await rig.store.write(lambda c: leases.resume(c, "scripted"))
+    await rig.store.write(lambda connection: leases.resume(connection, "scripted"))
     await rig.lane.step()
     assert [one.key for one in rig.sinks[0].batches[0].deliveries] == ["i1", "i2"]
 
@@ -712,7 +712,9 @@ async def test_a_lost_lease_drops_the_batch_without_outcomes(rig_of):
     rig = await rig_of()
 
     async def lose(batch, context):
-        await rig.store.write(lambda c: leases.acquire(c, "scripted", "thief", rig.clock.now(), by_force=True))
+        await rig.store.write(
+            lambda connection: leases.acquire(connection, "scripted", "thief", rig.clock.now(), by_force=True)
+        )
         return Result([Delivered()], notes={"row:i1": {"mine": 1}})
 
     rig.sinks[0].script = [lose]
@@ -730,7 +732,9 @@ async def test_the_context_checks_the_fence(rig_of, act):
     caught = []
 
     async def lose(batch, context):
-        await rig.store.write(lambda c: leases.acquire(c, "scripted", "thief", rig.clock.now(), by_force=True))
+        await rig.store.write(
+            lambda connection: leases.acquire(connection, "scripted", "thief", rig.clock.now(), by_force=True)
+        )
         try:
             await (context.take(Token("b", 1)) if act == "take" else context.save_notes({"a": {}}))
         except LeaseLost as error:
@@ -748,7 +752,7 @@ async def test_the_context_checks_the_fence(rig_of, act):
 async def test_the_lease_of_a_killed_process_on_a_file_is_not_waited_for(rig_of):
     """A file has one process, so no other one can write."""
     rig = await rig_of()
-    await rig.store.write(lambda c: leases.acquire(c, "scripted", "other", rig.clock.now()))
+    await rig.store.write(lambda connection: leases.acquire(connection, "scripted", "other", rig.clock.now()))
     await rig.event()
     await rig.lane.step()
     assert len(rig.sinks[0].batches) == 1

@@ -413,7 +413,7 @@ class TestWhatTheSweepFinds:
     """Sinks with due deliveries that no worker delivers."""
 
     async def found(self, crew, name="me"):
-        return await crew.store.read(lambda c: claim.due_sinks(c, name, crew.clock.now()))
+        return await crew.store.read(lambda connection: claim.due_sinks(connection, name, crew.clock.now()))
 
     async def test_nothing_pending(self, crew_of):
         crew = await crew_of()

@@ -165,7 +165,10 @@ async def test_another_process_continues_after_the_lease_of_one_that_hangs(opene
     continued.set()
     await until(lambda: results)
     assert results == ["lost"]
-    assert await two_stores[1].query(lambda c: c.execute(select(meta).where(meta.c.key == "late")).all()) == []
+    assert (
+        await two_stores[1].query(lambda connection: connection.execute(select(meta).where(meta.c.key == "late")).all())
+        == []
+    )
 
 
 async def test_a_failed_run_is_stored_with_its_place_and_repeated(opened, store):

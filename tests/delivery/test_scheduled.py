@@ -34,13 +34,13 @@ class Punctual(Scripted):
 async def store(tmp_path):
     path = make_store_file(tmp_path / "store.db")
     opened = SqliteStore(path, Crew.routing_table(Scripted), lambda plan: None, intake=10)
-    await opened.write(lambda c: leases.register(c, {"chat": "scripted"}))
+    await opened.write(lambda connection: leases.register(connection, {"chat": "scripted"}))
     yield opened
     await opened.close()
 
 
 async def planned(store):
-    rows = await store.query(lambda c: c.execute(select(delivery).order_by(delivery.c.id)).all())
+    rows = await store.query(lambda connection: connection.execute(select(delivery).order_by(delivery.c.id)).all())
     return [(row.sink, row.purpose, row.interview_id, row.since) for row in rows]
 
 

@@ -118,11 +118,13 @@ class Installation:
     async def run(self):
         now = self.clock.now()
         process = Process("p", "all", now, now)
-        await self.store.write(lambda c: processes.beat(c, process))
+        await self.store.write(lambda connection: processes.beat(connection, process))
         return await self.alerting.run(TaskContext(now, self.store.write, asyncio.Event()))
 
     async def pause(self, name):
-        await self.store.write(lambda c: leases.pause(c, name, Pause(PauseKind.BROKEN, "no access", "set a token")))
+        await self.store.write(
+            lambda connection: leases.pause(connection, name, Pause(PauseKind.BROKEN, "no access", "set a token"))
+        )
 
 
 @pytest.fixture
@@ -133,7 +135,7 @@ async def installed(tmp_path, slack):
         config = configured(tmp_path, slack, alerts, mail)
         path = make_store_file(tmp_path / "store.db")
         store = SqliteStore(path, routing_table(hiring=False), lambda plan: None, intake=10)
-        await store.write(lambda c: leases.register(c, {"hiring": "slack", "ops": "slack"}))
+        await store.write(lambda connection: leases.register(connection, {"hiring": "slack", "ops": "slack"}))
         stores.append(store)
         return Installation(store, config, WaitingClock())
 
@@ -173,7 +175,7 @@ async def test_the_end_of_an_alert_goes_by_mail_when_its_start_did(installed, sl
         installation = await installed(["hiring"], MAIL.format(host=HOST, port=mail.port))
         await installation.pause("hiring")
         await installation.run()
-        await installation.store.write(lambda c: leases.resume(c, "hiring"))
+        await installation.store.write(lambda connection: leases.resume(connection, "hiring"))
         for _ in range(2):
             await installation.run()
             installation.clock.advance(600)
@@ -193,7 +195,7 @@ async def test_an_alert_that_could_not_be_sent_is_sent_later(installed, slack, h
 async def test_a_sink_that_cannot_show_an_alert_does_not_keep_it_from_others(installed, slack, hiring):
     hiring.trouble = "channel_not_found"
     installation = await installed(["hiring", "ops"])
-    await installation.store.write(lambda c: c.execute(update(sink).values(paused=None)))
+    await installation.store.write(lambda connection: connection.execute(update(sink).values(paused=None)))
     await installation.pause("hiring")
     assert (await installation.run())["messages"] == 1
     assert len(texts(slack, "ops")) == 1
@@ -229,9 +231,9 @@ class TestSilence:
     NOW = START + 10 * WEEK
 
     async def found(self, installation, *times):
-        await installation.store.write(lambda c: add_events(c, *times))
+        await installation.store.write(lambda connection: add_events(connection, *times))
         last = max(times)
-        return await installation.store.query(lambda c: silence(c, last, self.NOW))
+        return await installation.store.query(lambda connection: silence(connection, last, self.NOW))
 
     async def test_a_short_one_is_none(self, installed):
         assert await self.found(await installed([]), self.NOW - HOUR + 1) is None

@@ -125,7 +125,9 @@ async def test_our_own_reads_never_make_the_log_grow(path):
     reading = [asyncio.create_task(reads(store.read, 0)), asyncio.create_task(reads(store.query, 1))]
     total = 14 * LONG
     for number in range(total):
-        await store.write(lambda c, n=number: c.execute(insert(meta).values(key=f"k{n}", value="x" * PAGE_BYTES)))
+        await store.write(
+            lambda connection, n=number: connection.execute(insert(meta).values(key=f"k{n}", value="x" * PAGE_BYTES))
+        )
     ended = True
     with changed:
         changed.notify_all()

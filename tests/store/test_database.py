@@ -267,7 +267,9 @@ async def test_what_was_answered_is_seen_by_both_readers(store):
     """A query after an answer sees the event."""
     answer = await store.offer(*arrival())
     for look in (store.read, store.query):
-        assert await look(lambda c: c.exec_driver_sql("SELECT seq FROM event").scalars().all()) == [answer.seq]
+        assert await look(lambda connection: connection.exec_driver_sql("SELECT seq FROM event").scalars().all()) == [
+            answer.seq
+        ]
 
 
 async def test_a_query_reads_one_snapshot(store):
@@ -286,14 +288,16 @@ async def test_a_query_reads_one_snapshot(store):
     await store.offer(*arrival())
     written.set()
     assert await look == (0, 0)
-    assert await store.query(lambda c: c.exec_driver_sql("SELECT count(*) FROM event").scalar_one()) == 1
+    assert (
+        await store.query(lambda connection: connection.exec_driver_sql("SELECT count(*) FROM event").scalar_one()) == 1
+    )
 
 
 async def test_a_failed_query_leaves_the_reader_usable(store):
     """The error is raised as it is, and the next query works."""
     with pytest.raises(DBAPIError, match="no such table"):
-        await store.read(lambda c: c.exec_driver_sql("SELECT * FROM strangers"))
-    assert await store.read(lambda c: c.execute(select(meta.c.key)).scalars().all()) != []
+        await store.read(lambda connection: connection.exec_driver_sql("SELECT * FROM strangers"))
+    assert await store.read(lambda connection: connection.execute(select(meta.c.key)).scalars().all()) != []
 
 
 async def test_a_reader_reports_a_damaged_file(path):
@@ -301,7 +305,7 @@ async def test_a_reader_reports_a_damaged_file(path):
     reader = Reader(path, "look")
     path.write_bytes(b"\xff" * path.stat().st_size)
     with pytest.raises(StoreUnavailable, match="cannot be read"):
-        await reader.run(lambda c: c.exec_driver_sql("SELECT * FROM event").all())
+        await reader.run(lambda connection: connection.exec_driver_sql("SELECT * FROM event").all())
     reader.close()
 
 

@@ -41,13 +41,13 @@ def test_hot_statements_scan_no_table(ready, operation):
 @pytest.mark.parametrize(
     ("query", "index"),
     [
-        (lambda c: claim.due(c, "chat", START, 10), "ix_delivery_due"),
-        (lambda c: claim.due(c, "chat", START, 10), "ix_delivery_key"),
-        (lambda c: claim.due_topics(c, "chat", START, 10), "ix_delivery_due"),
-        (lambda c: claim.newest(c, "chat", [("", "i1")], START), "ix_delivery_key"),
-        (lambda c: claim.rows_of_batch(c, "chat", "b1"), "ix_delivery_batch"),
-        (lambda c: claim.next_due(c, "chat"), "ix_delivery_due"),
-        (lambda c: claim.count_due(c, "chat", START, 10), "ix_delivery_due"),
+        (lambda connection: claim.due(connection, "chat", START, 10), "ix_delivery_due"),
+        (lambda connection: claim.due(connection, "chat", START, 10), "ix_delivery_key"),
+        (lambda connection: claim.due_topics(connection, "chat", START, 10), "ix_delivery_due"),
+        (lambda connection: claim.newest(connection, "chat", [("", "i1")], START), "ix_delivery_key"),
+        (lambda connection: claim.rows_of_batch(connection, "chat", "b1"), "ix_delivery_batch"),
+        (lambda connection: claim.next_due(connection, "chat"), "ix_delivery_due"),
+        (lambda connection: claim.count_due(connection, "chat", START, 10), "ix_delivery_due"),
         (operations.settling, "ix_delivery_key"),
     ],
 )

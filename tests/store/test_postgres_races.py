@@ -31,31 +31,39 @@ SHEET = routing_table(chat=False, sheet=True)
 async def both(store, worker, job):
     """The same job in two processes at the same time; `job` takes a connection and the process's name."""
     return await asyncio.gather(
-        *(one.write(lambda c, name=name: job(c, name)) for name, one in (("a", store), ("b", worker))),
+        *(
+            one.write(lambda connection, name=name: job(connection, name))
+            for name, one in (("a", store), ("b", worker))
+        ),
         return_exceptions=True,
     )
 
 
 async def test_one_of_two_gets_the_lease(store, worker):
     """The first one gets it, and the other one is refused."""
-    await store.write(lambda c: leases.register(c, {"chat": "slack"}))
-    found = await both(store, worker, lambda c, name: leases.acquire(c, "chat", name, START))
+    await store.write(lambda connection: leases.register(connection, {"chat": "slack"}))
+    found = await both(store, worker, lambda connection, name: leases.acquire(connection, "chat", name, START))
     assert [type(lease) for lease in found].count(Lease) == 1
 
 
 async def test_a_lease_that_changed_hands_since_the_look_is_not_given(store, worker):
     """The owner in between may have delivered the rows that were found."""
-    await store.write(lambda c: leases.register(c, {"chat": "slack"}))
-    seen = (await store.read(lambda c: leases.row(c, "chat"))).fence
-    theirs = await worker.write(lambda c: leases.acquire(c, "chat", "b", START))
-    await worker.write(lambda c: leases.release(c, theirs))
-    assert await store.write(lambda c: leases.acquire(c, "chat", "a", START, seen_fence=seen)) is None
-    assert await store.write(lambda c: leases.acquire(c, "chat", "a", START, seen_fence=theirs.fence)) is not None
+    await store.write(lambda connection: leases.register(connection, {"chat": "slack"}))
+    seen = (await store.read(lambda connection: leases.row(connection, "chat"))).fence
+    theirs = await worker.write(lambda connection: leases.acquire(connection, "chat", "b", START))
+    await worker.write(lambda connection: leases.release(connection, theirs))
+    assert await store.write(lambda connection: leases.acquire(connection, "chat", "a", START, seen_fence=seen)) is None
+    assert (
+        await store.write(lambda connection: leases.acquire(connection, "chat", "a", START, seen_fence=theirs.fence))
+        is not None
+    )
 
 
 async def test_one_of_two_gets_the_first_token(store, worker):
     """An unused bucket is full for one of them only."""
-    found = await both(store, worker, lambda c, _: rate_limit.take(c, [Token("b", 1, 1), Token("a", 1, 1)], START))
+    found = await both(
+        store, worker, lambda connection, _: rate_limit.take(connection, [Token("b", 1, 1), Token("a", 1, 1)], START)
+    )
     assert sorted(type(each).__name__ for each in found) == ["NoneType", "RateLimited"]
 
 
@@ -63,13 +71,17 @@ async def test_two_that_fill_the_same_sink_share_the_work(store, worker, postgre
     """Each interview is delivered once."""
     ids = [f"i{number:04d}" for number in range(2 * subscriptions.CHUNK + 10)]
     columns = {"state": "{}", "version": 1, "position_id": "", "position_name": "", "stage": "pending", "updated_at": 0}
-    await store.write(lambda c: c.execute(interview.insert(), [{"id": id_, **columns} for id_ in ids]))
-    await store.write(lambda c: subscriptions.subscribe(c, [("sheet", id_) for id_ in ids]))
-    await store.write(lambda c: leases.register(c, {"sheet": "workbook"}))
+    await store.write(
+        lambda connection: connection.execute(interview.insert(), [{"id": id_, **columns} for id_ in ids])
+    )
+    await store.write(lambda connection: subscriptions.subscribe(connection, [("sheet", id_) for id_ in ids]))
+    await store.write(lambda connection: leases.register(connection, {"sheet": "workbook"}))
 
     async def to_the_end(one):
         count = 0
-        while await one.write(lambda c: subscriptions.fill_chunk(c, "sheet", "here", SHEET.routes, START)):
+        while await one.write(
+            lambda connection: subscriptions.fill_chunk(connection, "sheet", "here", SHEET.routes, START)
+        ):
             count += 1
         return count
 
@@ -82,14 +94,16 @@ async def test_a_receiver_and_a_fill_do_not_undo_each_others_entries(store, work
     """The receiver plans again when the fill was faster; the fill waits for the receiver's commit."""
     chats = await PostgresStore.open(postgres_url, routing_table(chat=False), lambda plan: None, intake=1000)
     await asyncio.gather(*(chats.offer(*arrival(name=CREATE, interview=f"i{n}", at=START)) for n in range(50)))
-    await worker.write(lambda c: leases.register(c, {"sheet": "workbook"}))
+    await worker.write(lambda connection: leases.register(connection, {"sheet": "workbook"}))
     events = [arrival(interview=f"i{n}", at=START + at) for at in range(1, 4) for n in range(50)]
 
     async def offers():
         for at in range(0, len(events), 25):
             await asyncio.gather(*(chats.offer(*one) for one in events[at : at + 25]))
 
-    filling = worker.write(lambda c: subscriptions.fill_chunk(c, "sheet", "here", SHEET.routes, START))
+    filling = worker.write(
+        lambda connection: subscriptions.fill_chunk(connection, "sheet", "here", SHEET.routes, START)
+    )
     await asyncio.gather(offers(), filling)
     await chats.close()
     assert rows(postgres_url, "SELECT sink, count(*) FROM subscription GROUP BY sink") == [("sheet", 50)]
@@ -98,9 +112,9 @@ async def test_a_receiver_and_a_fill_do_not_undo_each_others_entries(store, work
 
 async def test_two_replays_of_the_same_repeat_it_once(store, worker, postgres_url):
     """The second one sees that it waits already."""
-    await store.write(lambda c: leases.register(c, {"chat": "slack"}))
-    id_ = await store.write(lambda c: add(c, state=DELIVERED))
-    found = await both(store, worker, lambda c, _: replay.repeat(c, [id_], START))
+    await store.write(lambda connection: leases.register(connection, {"chat": "slack"}))
+    id_ = await store.write(lambda connection: add(connection, state=DELIVERED))
+    found = await both(store, worker, lambda connection, _: replay.repeat(connection, [id_], START))
     assert sorted(found) == [0, 1]
     assert rows(postgres_url, "SELECT count(*) FROM delivery WHERE state = 0") == [(1,)]
 
@@ -154,17 +168,19 @@ async def test_reading_again_merges_into_what_a_receiver_writes_meanwhile(store,
     """The values of both are kept, also when the interview is new to both."""
     late = arrival(name=FINISH, interview="i1", at=START)
     await store.offer(*late)
-    await store.write(lambda c: c.execute(update(event).values(kind="unknown")))
+    await store.write(lambda connection: connection.execute(update(event).values(kind="unknown")))
     state = encode(merge(None, reading(name=CREATE, interview="i1", at=START - 5, candidate={"name": "Ada"})))
     if is_new:
-        await store.write(lambda c: c.execute(interview.delete()))
+        await store.write(lambda connection: connection.execute(interview.delete()))
     with psycopg.connect(postgres_url) as receiver:
         receiver.execute(
             "INSERT INTO interview VALUES ('i1', %s, 1, '', '', 'pending', 0) ON CONFLICT (id) DO UPDATE"
             " SET state = excluded.state, version = interview.version + 1",
             (state,),
         )
-        job = asyncio.create_task(worker.write(lambda c: replay.read_again(c, [1], SHEET, START, ReadAgain())))
+        job = asyncio.create_task(
+            worker.write(lambda connection: replay.read_again(connection, [1], SHEET, START, ReadAgain()))
+        )
         await waits_for_a_lock(postgres_url)
         receiver.commit()
         await job
@@ -185,11 +201,13 @@ def connected(url):
 @pytest.fixture
 async def dismissed(store):
     """The id of a dismissed delivery whose event has a body."""
-    await store.write(lambda c: leases.register(c, {"chat": "slack"}))
+    await store.write(lambda connection: leases.register(connection, {"chat": "slack"}))
     await store.offer(*arrival(name=FINISH, interview="i1", at=START))
     done = {"state": int(DeliveryState.DISMISSED), "done_at": START}
-    await store.write(lambda c: c.execute(update(delivery).values(done)))
-    return await store.query(lambda c: c.execute(select(delivery.c.id).where(delivery.c.sink == "chat")).scalar_one())
+    await store.write(lambda connection: connection.execute(update(delivery).values(done)))
+    return await store.query(
+        lambda connection: connection.execute(select(delivery.c.id).where(delivery.c.sink == "chat")).scalar_one()
+    )
 
 
 def deletes(kind):
@@ -216,7 +234,9 @@ async def test_a_replay_skips_what_retention_deletes_at_the_same_time(store, wor
     """A chat cannot show an event whose data is gone."""
     with connected(postgres_url) as slicing:
         assert deletes(RetentionKind.BODIES)(slicing).deleted == 1
-        reviving = asyncio.create_task(worker.write(lambda c: replay.revive(c, [dismissed], START, {"chat"})))
+        reviving = asyncio.create_task(
+            worker.write(lambda connection: replay.revive(connection, [dismissed], START, {"chat"}))
+        )
         await waits_for_a_lock(postgres_url)
         slicing.commit()
         assert await reviving == 0

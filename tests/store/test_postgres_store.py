@@ -126,7 +126,7 @@ async def test_a_commit_that_returned_is_on_the_disk(store, postgres_url, config
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(f"ALTER DATABASE {name} SET synchronous_commit = {configured}")
     postgres.end_all(postgres_url)
-    assert await store.write(lambda c: c.execute(text("SHOW synchronous_commit")).scalar()) == ours
+    assert await store.write(lambda connection: connection.execute(text("SHOW synchronous_commit")).scalar()) == ours
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(f"ALTER DATABASE {name} RESET synchronous_commit")
 
@@ -238,7 +238,10 @@ async def test_a_job_whose_connection_died_before_is_done(store, postgres_url):
     await store.write(writes("after"))
     assert marked(postgres_url) == "after"
     assert (
-        await store.read(lambda c: c.execute(select(meta.c.value).where(meta.c.key == "written")).scalar()) == "after"
+        await store.read(
+            lambda connection: connection.execute(select(meta.c.value).where(meta.c.key == "written")).scalar()
+        )
+        == "after"
     )
 
 

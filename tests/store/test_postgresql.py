@@ -67,12 +67,12 @@ def test_every_statement_runs(crowded, operation):
 @pytest.mark.parametrize(
     ("query", "index"),
     [
-        (lambda c: claim.due(c, "chat", START, 10), "ix_delivery_due"),
-        (lambda c: claim.due(c, "chat", START, 10), "ix_delivery_key"),
-        (lambda c: claim.due_topics(c, "chat", START, 10), "ix_delivery_due"),
-        (lambda c: claim.newest(c, "chat", [("", "i1")], START), "ix_delivery_key"),
-        (lambda c: claim.rows_of_batch(c, "chat", "b1"), "ix_delivery_batch"),
-        (lambda c: claim.pending_keys(c, "chat", ["i1"]), "ix_delivery_key"),
+        (lambda connection: claim.due(connection, "chat", START, 10), "ix_delivery_due"),
+        (lambda connection: claim.due(connection, "chat", START, 10), "ix_delivery_key"),
+        (lambda connection: claim.due_topics(connection, "chat", START, 10), "ix_delivery_due"),
+        (lambda connection: claim.newest(connection, "chat", [("", "i1")], START), "ix_delivery_key"),
+        (lambda connection: claim.rows_of_batch(connection, "chat", "b1"), "ix_delivery_batch"),
+        (lambda connection: claim.pending_keys(connection, "chat", ["i1"]), "ix_delivery_key"),
     ],
 )
 def test_claims_use_the_partial_indexes(crowded, query, index):
@@ -140,9 +140,9 @@ def two():
 @pytest.mark.parametrize(
     "job",
     [
-        lambda c: leases.require(c, operations.LEASE),
-        lambda c: leases.acquire(c, "chat", "me", START),
-        lambda c: settle.ask_to_verify(c, "chat", START),
+        lambda connection: leases.require(connection, operations.LEASE),
+        lambda connection: leases.acquire(connection, "chat", "me", START),
+        lambda connection: settle.ask_to_verify(connection, "chat", START),
         operations.filling,
     ],
     ids=["settling", "taking the lease", "asking to verify", "filling"],

@@ -278,7 +278,9 @@ async def test_an_interview_of_a_newer_version_refuses_its_own_events_alone(benc
     bench = bench_of()
     await bench.offer("newer")
     newer = {"state": '{"v":2}'}
-    await bench.writer.run(lambda c: c.execute(update(interview).where(interview.c.id == "newer").values(newer)))
+    await bench.writer.run(
+        lambda connection: connection.execute(update(interview).where(interview.c.id == "newer").values(newer))
+    )
     async with held(bench):
         refused, good = bench.offer("newer", at=START + 1), bench.offer("good")
     with pytest.raises(StoreUnavailable, match="newer version"):

@@ -48,7 +48,7 @@ async def test_history_pages_from_the_newest_message(slack: SlackEmulator, clien
     first = await client.conversations_history(channel=channel, limit=2)
     cursor = first["response_metadata"]["next_cursor"]
     second = await client.conversations_history(channel=channel, limit=2, cursor=cursor)
-    assert [m["text"] for m in [*first["messages"], *second["messages"]]] == ["c", "b", "a"]
+    assert [message["text"] for message in [*first["messages"], *second["messages"]]] == ["c", "b", "a"]
     assert not second["has_more"]
 
 
@@ -60,7 +60,7 @@ async def test_oldest_is_a_bound_inside_only_when_inclusive(
     bound = slack.say(channel, "a").ts
     slack.say(channel, "b")
     page = await client.conversations_history(channel=channel, oldest=bound, inclusive=inclusive)
-    assert [m["text"] for m in page["messages"]] == expected
+    assert [message["text"] for message in page["messages"]] == expected
 
 
 async def test_replies_stand_in_the_thread_and_broadcasts_also_in_the_channel(
@@ -72,8 +72,8 @@ async def test_replies_stand_in_the_thread_and_broadcasts_also_in_the_channel(
     await client.chat_postMessage(channel=channel, text="loud", thread_ts=parent, reply_broadcast=True)
     thread = await client.conversations_replies(channel=channel, ts=parent)
     page = await client.conversations_history(channel=channel)
-    assert [m["text"] for m in thread["messages"]] == ["parent", "quiet", "loud"]
-    assert [m["text"] for m in page["messages"]] == ["loud", "parent"]
+    assert [message["text"] for message in thread["messages"]] == ["parent", "quiet", "loud"]
+    assert [message["text"] for message in page["messages"]] == ["loud", "parent"]
 
 
 async def test_an_edit_keeps_metadata_that_it_does_not_name(slack: SlackEmulator, client: AsyncWebClient) -> None:

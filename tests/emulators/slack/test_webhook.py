@@ -62,7 +62,7 @@ async def test_faults_are_chosen_by_method(slack: SlackEmulator, session: aiohtt
         await ask(session, slack.add_webhook(channel), {"text": "applied"})
     async with session.post(f"{slack.api_url}auth.test") as response:
         assert response.status == 503
-    assert [m.text for m in slack.messages(channel)] == ["applied"]
+    assert [message.text for message in slack.messages(channel)] == ["applied"]
     assert slack.requests == ["webhook", "auth.test"]
     assert [call.method for call in slack.calls] == ["webhook"]
 

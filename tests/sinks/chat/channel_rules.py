@@ -48,7 +48,7 @@ def _interview(one: Interview, mine: Sequence[Message]) -> Iterable[str]:
     if len(parents) > 1:
         yield f"{len(parents)} messages in the channel"
     if one.stage is Stage.DELETED:
-        if any(one.candidate_name in json.dumps([m.text, m.blocks]) for m in mine):
+        if any(one.candidate_name in json.dumps([message.text, message.blocks]) for message in mine):
             yield "a deleted candidate is still named"
     elif is_finished(one):
         yield from _announced(parents, mine)
@@ -69,6 +69,10 @@ def _announced(parents: Sequence[Message], mine: Sequence[Message]) -> Iterable[
 def _falling(mine: Sequence[Message]) -> Iterable[str]:
     """Yields the facts that a thread shows in a wrong order."""
     for fact in ("Stage", "Score"):
-        dates = [int(TIME.findall(json.dumps(m.blocks))[-1]) for m in mine if m.is_reply and f"{fact} " in m.text]
+        dates = [
+            int(TIME.findall(json.dumps(message.blocks))[-1])
+            for message in mine
+            if message.is_reply and f"{fact} " in message.text
+        ]
         if dates != sorted(dates):
             yield f"{fact} is shown out of order: {dates}"

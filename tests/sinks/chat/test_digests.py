@@ -371,7 +371,9 @@ class TestBusyChannel:
         feed = await make(rate_per_second=0.1)
         await run(feed, *(done(number=number, position=number % 4) for number in range(100)))
         alone = [
-            m.metadata["event_payload"]["i"] for m in slack.messages(channel) if "i" in m.metadata["event_payload"]
+            message.metadata["event_payload"]["i"]
+            for message in slack.messages(channel)
+            if "i" in message.metadata["event_payload"]
         ]
         assert len(set(alone)) == len(alone)
         assert len(alone) + figures(slack.messages(channel))["finished"] == 100
@@ -387,4 +389,4 @@ class TestBusyChannel:
     async def test_invitations_do_not_make_a_channel_busy(self, slack: SlackEmulator, make: Make, channel: str) -> None:
         feed = await make(rate_per_second=0.1)
         await run(feed, *invited(*range(100)), done(number=200))
-        assert [m for m in slack.messages(channel) if "200" in m.text] != []
+        assert [message for message in slack.messages(channel) if "200" in message.text] != []

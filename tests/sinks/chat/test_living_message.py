@@ -157,7 +157,7 @@ class TestDeletion:
         parent, loud, line = slack.messages(channel)
         assert (loud.broadcast, line.is_reply) == (True, True)
         await run(feed, gone())
-        assert "Candidate 1" not in json.dumps([[m.text, m.blocks] for m in (parent, loud, line)])
+        assert "Candidate 1" not in json.dumps([[message.text, message.blocks] for message in (parent, loud, line)])
         assert line.text == "Score 3"
         assert parent.key.endswith("-1")
 
@@ -258,7 +258,7 @@ class TestRefusals:
         slack.channel(channel).archived, slack.bot.trouble = False, ""
         await feed.lane.run()
         assert sorted(texts(slack, channel)[2:] + texts(slack, channel)[1:2])[:3] != []
-        assert len([m for m in slack.messages(channel) if not m.is_reply]) == 4
+        assert len([message for message in slack.messages(channel) if not message.is_reply]) == 4
         assert slack.problems() == []
 
 

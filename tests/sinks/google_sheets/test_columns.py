@@ -38,14 +38,14 @@ async def test_people_s_columns_between_ours_are_never_written(busy):
 
 
 MOVES = {
-    "insert left": lambda p: p.insert_columns(TAB, 0),
-    "insert before the scores": lambda p: p.insert_columns(TAB, 6),
-    "move the scores to the left": lambda p: p.move_columns(TAB, 6, 0),
-    "move the key to the left": lambda p: p.move_columns(TAB, 13, 0),
-    "delete a column of people's": lambda p: p.delete_columns(TAB, 5),
-    "delete an owned column": lambda p: p.delete_columns(TAB, 1),
-    "rename a header": lambda p: p.rename_header(TAB, "Candidate", "Who"),
-    "delete the last column": lambda p: p.delete_columns(TAB, 14),
+    "insert left": lambda person: person.insert_columns(TAB, 0),
+    "insert before the scores": lambda person: person.insert_columns(TAB, 6),
+    "move the scores to the left": lambda person: person.move_columns(TAB, 6, 0),
+    "move the key to the left": lambda person: person.move_columns(TAB, 13, 0),
+    "delete a column of people's": lambda person: person.delete_columns(TAB, 5),
+    "delete an owned column": lambda person: person.delete_columns(TAB, 1),
+    "rename a header": lambda person: person.rename_header(TAB, "Candidate", "Who"),
+    "delete the last column": lambda person: person.delete_columns(TAB, 14),
 }
 
 

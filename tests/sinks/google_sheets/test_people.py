@@ -40,11 +40,11 @@ def right(harness, scores):
 
 
 SHIFTS = {
-    "sort": lambda p: p.sort(TAB, 0, descending=True),
-    "insert above": lambda p: p.insert_rows(TAB, 1, 2),
-    "delete a row above": lambda p: p.delete_rows(TAB, 1),
-    "move": lambda p: p.move_rows(TAB, 1, 5),
-    "shuffle": lambda p: p.shuffle(TAB, random.Random(3), 6),
+    "sort": lambda person: person.sort(TAB, 0, descending=True),
+    "insert above": lambda person: person.insert_rows(TAB, 1, 2),
+    "delete a row above": lambda person: person.delete_rows(TAB, 1),
+    "move": lambda person: person.move_rows(TAB, 1, 5),
+    "shuffle": lambda person: person.shuffle(TAB, random.Random(3), 6),
 }
 
 

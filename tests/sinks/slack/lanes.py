@@ -66,7 +66,9 @@ class Lanes:
         self.lanes = [Lane(sink, self._runtime) for sink in sinks]
 
     async def start(self) -> None:
-        await self.store.write(lambda c: leases.register(c, {sink.name: "slack" for sink in self.sinks}))
+        await self.store.write(
+            lambda connection: leases.register(connection, {sink.name: "slack" for sink in self.sinks})
+        )
 
     async def run(self, arrivals: Sequence[Arrival] = (), *, until: int | None = None) -> None:
         """Runs until nothing is pending and all webhooks have arrived, or until a time."""
@@ -97,10 +99,10 @@ class Lanes:
         await self.store.offer(read(raw, self.clock.now()), raw)
 
     async def rows(self, *where: Any) -> list[Any]:
-        return list(await self.store.query(lambda c: c.execute(select(delivery).where(*where)).all()))
+        return list(await self.store.query(lambda connection: connection.execute(select(delivery).where(*where)).all()))
 
     async def notes(self) -> dict[str, Any]:
-        rows = await self.store.query(lambda c: c.execute(select(note)).all())
+        rows = await self.store.query(lambda connection: connection.execute(select(note)).all())
         return {row.key: json.loads(row.value) for row in rows}
 
     async def stop(self) -> None:

@@ -52,7 +52,11 @@ async def test_a_flood(tmp_path: Path) -> None:
         messages = slack.messages(channel)
         calls = Counter(call.method for call in slack.calls)
     finished = {one.payload["data"]["id"]: one.at for one in made if one.payload["event"] == "interview.finish"}
-    parents = {m.metadata["event_payload"]["i"]: m for m in messages if "i" in m.metadata["event_payload"]}
+    parents = {
+        message.metadata["event_payload"]["i"]: message
+        for message in messages
+        if "i" in message.metadata["event_payload"]
+    }
     waits = [float(parents[one].ts) - at / 1000 for one, at in finished.items()]
     forced = forced_waits(list(finished.values()))
     counted = figures(messages)["invited"]

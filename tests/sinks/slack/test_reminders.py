@@ -52,7 +52,7 @@ class Channel:
 
     async def ask(self, purpose: str = REMIND) -> None:
         now = self.lane.clock.now()
-        await self.lane.store.write(lambda c: settle.plan_calls(c, "one", [purpose], now))
+        await self.lane.store.write(lambda connection: settle.plan_calls(connection, "one", [purpose], now))
 
     async def remind(self, purpose: str = REMIND) -> str:
         """Makes the call that is due now; returns its outcome."""
@@ -62,7 +62,7 @@ class Channel:
 
     async def snooze(self, number: int, until: int) -> None:
         values = {f"{SNOOZE}{interview_id(number)}": {"until": until}}
-        await self.lane.store.write(lambda c: notes.write(c, "one", self._channel, values))
+        await self.lane.store.write(lambda connection: notes.write(connection, "one", self._channel, values))
 
     @property
     def messages(self) -> list[Any]:
