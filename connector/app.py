@@ -36,7 +36,7 @@ from connector.errors import StoreUnavailable
 from connector.hireflix.signature import Verifier
 from connector.logging import LogLimit
 from connector.operations.alerting import Alerting
-from connector.operations.decision_worker import DecisionWorker
+from connector.operations.decision_worker import QUERY_TRIES, DecisionWorker
 from connector.operations.password import can_sign_in
 from connector.operations.sinks import make_routing_table
 from connector.operations.source import open_api
@@ -402,7 +402,8 @@ def _decisions(config: Config, opened: StoreHandle, owner: str, dispatcher: Disp
     """Returns the worker that carries out decisions of users, `None` without an API key."""
     if config.hireflix.api_key is None:
         return None
-    return DecisionWorker(partial(open_api, config), opened.store, opened.clock, owner, wake=dispatcher.wake)
+    open_client = partial(open_api, config, tries=QUERY_TRIES)
+    return DecisionWorker(open_client, opened.store, opened.clock, owner, wake=dispatcher.wake)
 
 
 def _listening(

@@ -138,7 +138,8 @@ class _Learned:
 class HireflixApi:
     """Calls the API with one key. Use it as an asynchronous context manager. `now` returns epoch milliseconds.
 
-    Every method raises `KeyRefused`, `HireflixUnavailable` and `QueryRefused`.
+    `tries` are those of a query without a usable answer. Every method raises `KeyRefused`, `HireflixUnavailable` and
+    `QueryRefused`.
     """
 
     def __init__(
@@ -146,11 +147,13 @@ class HireflixApi:
         key: str,
         url: str = API_URL,
         *,
+        tries: int = TRIES,
         now: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._key = key
         self._url = url
+        self._tries = tries
         self._now = now
         self._sleep = sleep
         self._learned = _Learned()
@@ -320,11 +323,13 @@ class HireflixApi:
                 learned.quoted = True
         return before != (learned.unknown, learned.types, learned.quoted)
 
-    async def execute(self, query: str, variables: Mapping[str, Any] | None = None, *, tries: int = TRIES) -> ApiReply:
+    async def execute(
+        self, query: str, variables: Mapping[str, Any] | None = None, *, tries: int | None = None
+    ) -> ApiReply:
         """Sends one query. Repeats it after 429, 5xx and network errors: a mutation must use `tries=1`."""
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(_TryAgainError),
-            stop=stop_after_attempt(tries),
+            stop=stop_after_attempt(self._tries if tries is None else tries),
             wait=_wait,
             sleep=self._sleep,
             reraise=True,

@@ -21,6 +21,10 @@ from connector.store.base import Store
 from connector.store.decisions import StoredRequest
 from connector.store.dialects import value_of
 
+QUERY_TRIES = 2
+"""Tries of a query. Then the request is put off, which its user reads at once, and is tried again soon."""
+AT_ONCE_MAX = 4
+"""Most requests that are carried out at once, so that one without an answer does not delay all others."""
 POLL_SECONDS = 1.0
 """Interval between two checks for requests."""
 FAILURE_SECONDS = 15.0
@@ -116,13 +120,25 @@ class DecisionWorker:
         found = await self._store.query(lambda connection: decisions.due(connection, self._clock.in_sql()))
         if not found:
             return 0
+        turns = asyncio.Semaphore(AT_ONCE_MAX)
         async with self._open_api() as api:
-            done = [await self._carry_out(api, each) for each in found if not self._stopping.is_set()]
-        self._wake({each.sink for each in found if each.sink})
-        return sum(done)
+            results = [self._carry_out(api, each, turns) for each in found]
+            done = await asyncio.gather(*results, return_exceptions=True)
+        for failure in done:
+            if isinstance(failure, BaseException):
+                raise failure
+        return sum(map(bool, done))
 
-    async def _carry_out(self, api: HireflixApi, request: StoredRequest) -> bool:
-        """Carries out a request. Returns `False` when another process does it."""
+    async def _carry_out(self, api: HireflixApi, request: StoredRequest, turns: asyncio.Semaphore) -> bool:
+        """Carries out a request at its turn. Returns `False` when another process does it, or at a stop."""
+        async with turns:
+            if self._stopping.is_set():
+                return False
+            done = await self._carry_out_now(api, request)
+        self._wake([request.sink] if request.sink else [])
+        return done
+
+    async def _carry_out_now(self, api: HireflixApi, request: StoredRequest) -> bool:
         try:
             await carry_out(
                 api,

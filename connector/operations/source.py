@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from connector.config import Config
 from connector.errors import UsageError
-from connector.hireflix.api import STAGES, HireflixApi, HireflixError, InterviewPage
+from connector.hireflix.api import STAGES, TRIES, HireflixApi, HireflixError, InterviewPage
 from connector.hireflix.payload import EventKind, Reading
 from connector.hireflix.snapshot import (
     ApiInterview,
@@ -46,15 +46,15 @@ class OtherAccount(HireflixError):
     """The API key belongs to an account without any of the stored positions."""
 
 
-def open_api(settings: Config) -> HireflixApi:
-    """Returns a client for the configured key. Raises `UsageError` without a key."""
+def open_api(settings: Config, *, tries: int = TRIES) -> HireflixApi:
+    """Returns a client for the configured key, see `HireflixApi`. Raises `UsageError` without a key."""
     hireflix = settings.hireflix
     if hireflix.api_key is None:
         raise UsageError(
             "hireflix.api_key is missing: create a key as an administrator under My account, API keys "
             "(https://admin.hireflix.com/en/my-account/api-keys), and set CONNECTOR_HIREFLIX__API_KEY"
         )
-    return HireflixApi(hireflix.api_key.get_secret_value(), hireflix.api_url)
+    return HireflixApi(hireflix.api_key.get_secret_value(), hireflix.api_url, tries=tries)
 
 
 async def check_api(settings: Config) -> list[Finding]:

@@ -8,7 +8,7 @@ import pytest
 
 from connector.capabilities import CHOICES, DECIDED, decided_key
 from connector.decision import Decision, DecisionRequest, Via
-from connector.emulators.faults import APPLY_HANG, DROP, HTML_503, LATE, REFUSE
+from connector.emulators.faults import APPLY_HANG, DROP, HANG, HTML_503, LATE, REFUSE
 from connector.hireflix import CREATE, SCORE_UPDATED, STATUS_CHANGE
 from connector.hireflix.api import HireflixApi
 from connector.hireflix.payload import DECISION
@@ -235,6 +235,20 @@ async def test_a_request_waits_while_hireflix_is_unavailable(world):
     world.source.clock.advance(60)
     await world.step()
     assert (await world.get(asked)).state is RequestState.DONE
+
+
+async def test_a_request_without_an_answer_does_not_delay_the_others(world):
+    other, _ = world.account.invite(next(iter(world.account.positions.values())), "Ben")
+    world.account.complete(other)
+    world.source.server.faults.add(HANG)
+    await world.ask("shortlist", key="1")
+    request = DecisionRequest(key="2", interview_id=other.id, decision=Decision.SHORTLIST, actor="sheet", via=Via.SHEET)
+    await world.write(decisions.ask, request, world.source.clock.now())
+    step = asyncio.create_task(world.step())
+    await until(lambda: world.account.changes)
+    world.source.server.faults.release()
+    await step
+    assert len(world.sent) == 2
 
 
 async def test_a_request_that_makes_the_connector_fail_does_not_delay_the_others(world):
