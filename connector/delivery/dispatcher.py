@@ -131,11 +131,11 @@ class Dispatcher:
         if late:
             await self._runtime.store.write(lambda connection: self._rename(connection, late))
 
-    async def _resume_over(self) -> None:
+    async def _resume_after_pause(self) -> None:
         """Resumes sinks whose pause has ended."""
         now = self._runtime.clock.now()
-        if await self._runtime.store.read(lambda connection: leases.over(connection, now)):
-            for name in await self._runtime.store.write(lambda connection: leases.resume_over(connection, now)):
+        if await self._runtime.store.read(lambda connection: leases.ended_pauses(connection, now)):
+            for name in await self._runtime.store.write(lambda connection: leases.resume_after_pause(connection, now)):
                 log.info("sink resumed", sink=name, reason="the pause ended")
 
     async def fill(self) -> None:
@@ -172,7 +172,7 @@ class Dispatcher:
             await self._runtime.clock.wait(self._stopping, SWEEP_SECONDS)
             try:
                 await self._rename_late()
-                await self._resume_over()
+                await self._resume_after_pause()
                 due = await self._runtime.store.read(self._due)
                 await self._log_overdue()
             except StoreUnavailable as error:

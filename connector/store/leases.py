@@ -163,12 +163,12 @@ def resume(connection: Connection, name: str) -> None:
     )
 
 
-def over(connection: Connection, now: int) -> list[str]:
+def ended_pauses(connection: Connection, now: int) -> list[str]:
     """Returns the sinks whose pause has ended at `now` (epoch milliseconds). They have to be resumed."""
     return list(connection.execute(select(sink.c.name).where(sink.c.paused_until <= now)).scalars())
 
 
-def resume_over(connection: Connection, now: int) -> list[str]:
+def resume_after_pause(connection: Connection, now: int) -> list[str]:
     """Resumes the sinks whose pause has ended at `now` (epoch milliseconds), and returns their names."""
     ended = select(sink.c.name).where(sink.c.paused_until <= now).order_by(sink.c.name).with_for_update()
     names = list(connection.execute(ended).scalars())
