@@ -88,7 +88,7 @@ async def test_a_broken_slack_sink_is_an_alert_in_another_channel_and_its_end_to
     """The first message comes within two minutes of the pause."""
     clock = WaitingClock()
     config = configured(tmp_path, slack, ["hiring", "ops"])
-    hiring.trouble = "token_revoked"
+    hiring.error = "token_revoked"
     async with running(config, [SECRET], clock=clock) as service:
         at = clock.now()
         raw = json.dumps({"event": "interview.finish", "data": {"id": "i1"}, "date": at}).encode()
@@ -98,7 +98,7 @@ async def test_a_broken_slack_sink_is_an_alert_in_another_channel_and_its_end_to
         (alert,) = texts(slack, "ops")
         assert "1 new problem" in alert
         assert "hiring: paused" in alert
-        hiring.trouble = ""
+        hiring.error = ""
         await passing(clock, service.store, lambda: len(texts(slack, "ops")) == 2)
     assert "over: hiring: paused" in texts(slack, "ops")[1]
     assert not any(
@@ -184,16 +184,16 @@ async def test_the_end_of_an_alert_goes_by_mail_when_its_start_did(installed, sl
 
 
 async def test_an_alert_that_could_not_be_sent_is_sent_later(installed, slack, hiring):
-    slack.bot.trouble = "token_revoked"
+    slack.bot.error = "token_revoked"
     installation = await installed(["ops"])
     await installation.pause("hiring")
     assert await installation.run() == {"alerts": 1, "messages": 0}
-    slack.bot.trouble = ""
+    slack.bot.error = ""
     assert await installation.run() == {"alerts": 1, "messages": 1}
 
 
 async def test_a_sink_that_cannot_show_an_alert_does_not_keep_it_from_others(installed, slack, hiring):
-    hiring.trouble = "channel_not_found"
+    hiring.error = "channel_not_found"
     installation = await installed(["hiring", "ops"])
     await installation.store.write(lambda connection: connection.execute(update(sink).values(paused=None)))
     await installation.pause("hiring")

@@ -243,19 +243,19 @@ class TestRefusals:
         assert texts(slack, channel).count("✅ Candidate 1 was scored 3 of 5 · Position 1") == 1
         assert slack.problems() == []
 
-    @pytest.mark.parametrize("trouble", ["archived", "token"])
+    @pytest.mark.parametrize("failure", ["archived", "token"])
     async def test_a_broken_channel_waits_with_its_queue_and_goes_on(
-        self, slack: SlackEmulator, make: Make, channel: str, trouble: str
+        self, slack: SlackEmulator, make: Make, channel: str, failure: str
     ) -> None:
         feed = await make()
         await run(feed, done(number=9))
-        slack.channel(channel).archived = trouble == "archived"
-        slack.bot.trouble = "" if trouble == "archived" else "token_revoked"
+        slack.channel(channel).archived = failure == "archived"
+        slack.bot.error = "" if failure == "archived" else "token_revoked"
         await feed.take(*(done(number=number) for number in range(1, 4)), scored(3, START + 2_000, number=9))
         await feed.lane.run(until=feed.lane.clock.now() + 60_000)
         assert feed.lane.broken
         assert all(broken.fix for broken in feed.lane.broken)
-        slack.channel(channel).archived, slack.bot.trouble = False, ""
+        slack.channel(channel).archived, slack.bot.error = False, ""
         await feed.lane.run()
         assert sorted(texts(slack, channel)[2:] + texts(slack, channel)[1:2])[:3] != []
         assert len([message for message in slack.messages(channel) if not message.is_reply]) == 4

@@ -266,7 +266,7 @@ async def test_when_google_takes_nothing_at_all_no_row_is_given_up(picky):
 
 
 @pytest.mark.parametrize(
-    ("status", "message", "trouble"),
+    ("status", "message", "meaning"),
     [
         (429, "", FailureMeaning.THROTTLED),
         (400, "Invalid requests[0]: metadata id already in use", FailureMeaning.CONFLICT),
@@ -280,11 +280,11 @@ async def test_when_google_takes_nothing_at_all_no_row_is_given_up(picky):
         (302, "", FailureMeaning.UNCLEAR),
     ],
 )
-def test_every_answer_has_a_meaning(status, message, trouble):
+def test_every_answer_has_a_meaning(status, message, meaning):
     body = f'{{"error": {{"message": "{message}"}}}}'.encode()
     failure = answer_failure(status, body, email=EMAIL)
-    assert failure.meaning is trouble
-    assert bool(failure.fix) == (trouble in {FailureMeaning.BROKEN, FailureMeaning.PROTECTED})
+    assert failure.meaning is meaning
+    assert bool(failure.fix) == (meaning in {FailureMeaning.BROKEN, FailureMeaning.PROTECTED})
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"error": "x"}', b'{"error": {"details": 1}}'])
