@@ -64,7 +64,7 @@ async def test_every_decision_reaches_hireflix_and_the_page_shows_it(tmp_path):
         assert [name for name, _ in account.changes] == ["score", "comment", "share", "finalist"]
         await act(client, "/actions/decide", interview=ana.id, decision="discard", value="No permit")
         await until(lambda: ana.stage == "discarded")
-        await shown(client, "/audit", "discard")
+        assert f'href="{page_of(ana)}">{ana.id}</a>' in await shown(client, "/audit", "discard")
         assert [each["value"] for each in ana.comments] == ["Strong in maths", "No permit"]
 
 

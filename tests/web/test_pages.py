@@ -256,7 +256,7 @@ async def test_a_long_list_goes_on_with_its_filter_on_pages_that_do_not_change_w
         for path, row in (
             (found, r'href="(/interviews/one\?id=[^"]+)"'),
             ("/deliveries?sink=sheet&state=pending", r'href="(/deliveries/\d+)"'),
-            ("/audit", r'data-label="On what">([^<]+)'),
+            ("/audit", r'data-label="On what"><a href="[^"]+">([^<]+)'),
         ):
             first = (await client.get(path)).text
             (address,) = re.findall(r'rel="next" href="([^"]+)">Next page', first)
@@ -443,3 +443,10 @@ async def test_an_unreadable_event_is_found_from_the_overview(tmp_path):
     async with dashboard(tmp_path, SHEET) as (service, client):
         await service.post(b"{")
         assert re.findall(r'href="(/events/\d+)">(\w+)<', (await client.get("/")).text) == [("/events/1", "unreadable")]
+
+
+async def test_a_change_leads_to_the_page_of_its_sink(tmp_path):
+    async with dashboard(tmp_path, SHEET) as (_, client):
+        await client.post("/actions/pause", data={"sink": "sheet"}, headers=SAME_ORIGIN)
+        audit = (await client.get("/audit")).text
+        assert re.findall(r'data-label="On what"><a href="([^"]+)">([^<]+)', audit) == [("/sinks/sheet", "sheet")]

@@ -6,6 +6,7 @@ This module does not import `annotations` from `__future__`, because Litestar re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import msgspec
 from litestar import Request, Response, get
@@ -21,7 +22,7 @@ from connector.operations.configuration import effective_settings
 from connector.operations.listings import read_place
 from connector.store import queries
 from connector.store.queries import ListingFilter, Place, attempts
-from connector.store.schema import PauseKind
+from connector.store.schema import AuditAction, PauseKind
 from connector.web.auth import Access, Visitor
 from connector.web.dashboard.deliveries import AttemptLine, attempt_line
 from connector.web.dashboard.filters import ROWS, Paging, paging
@@ -191,13 +192,24 @@ async def sink_page(
 
 @dataclass(frozen=True, slots=True)
 class AuditLine:
-    """One change."""
+    """One change. `link` is the page of the sink or of the interview that was changed, `""` for anything else."""
 
     at: Moment | None
     actor: str
     action: str
     target: str
     detail: str
+    link: str
+
+
+OF_SINKS = frozenset({AuditAction.PAUSE, AuditAction.RESUME, AuditAction.REPAIR})
+OF_INTERVIEWS = frozenset({AuditAction.DECIDE, AuditAction.SNOOZE})
+
+
+def _changed_page(action: str, target: str) -> str:
+    if action in OF_SINKS:
+        return f"/sinks/{quote(target)}"
+    return f"/interviews/one?{urlencode({'id': target})}" if action in OF_INTERVIEWS else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +224,17 @@ def audit_list(seen: Seen, after: Place | None) -> AuditList:
     """Returns a page of the changes, the newest first."""
     rows = queries.audit_entries(seen.connection, ListingFilter(after=after), ROWS + 1)
     following = (rows[ROWS - 1].at, rows[ROWS - 1].id) if len(rows) > ROWS else None
-    lines = [AuditLine(seen.clock.moment(row.at), row.actor, row.action, row.target, row.detail) for row in rows]
+    lines = [
+        AuditLine(
+            seen.clock.moment(row.at),
+            row.actor,
+            row.action,
+            row.target,
+            row.detail,
+            _changed_page(row.action, row.target),
+        )
+        for row in rows
+    ]
     return AuditList(lines[:ROWS], paging("/audit", {}, after, following))
 
 
