@@ -32,14 +32,6 @@ from sinks.google_sheets.write_planner import FixedTag, RowChange
 from sinks.spreadsheet.columns import SPECS
 from sinks.spreadsheet.values import STAGE_COLOURS, CellKind
 
-PIXELS: Mapping[str, int] = {
-    "candidate_email": 230,
-    "position_name": 210,
-    "stage": 110,
-    "score": 70,
-    "interview_id": 210,
-}
-"""Widths of columns that differ from the default of their kind."""
 FORMATS: Mapping[CellKind, Request] = {
     CellKind.TEXT: {"type": "TEXT"},
     CellKind.NUMBER: {"type": "NUMBER", "pattern": "0.0"},
@@ -86,7 +78,6 @@ def format_tab(view: TabView, layout: Layout, allocator: IdAllocator, words: Lan
         freeze(sheet_id, view.header_row + 1, _frozen(view, layout)),
         header_look(sheet_id, view.header_row),
         *_formats(view, layout),
-        *_widths(sheet_id, layout),
         *_colours(view, layout, words),
         *_filters(view, layout, allocator, words),
         *runs,
@@ -110,14 +101,6 @@ def _formats(view: TabView, layout: Layout) -> Iterator[Request]:
             cell = {"userEnteredFormat": {"numberFormat": number_format}}
             area = _below_header(view, column)
             yield {"repeatCell": {"range": area, "cell": cell, "fields": "userEnteredFormat.numberFormat"}}
-
-
-def _widths(sheet_id: int, layout: Layout) -> list[Request]:
-    return [
-        api_requests.column_width(sheet_id, column, PIXELS[name])
-        for name, column in layout.at.items()
-        if name in PIXELS
-    ]
 
 
 def _colours(view: TabView, layout: Layout, words: Language) -> Iterator[Request]:

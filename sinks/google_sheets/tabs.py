@@ -29,6 +29,18 @@ _PIXELS: Mapping[CellKind, int] = {
     CellKind.DAYS_SINCE: 110,
     CellKind.LINK: 80,
 }
+_FIELD_PIXELS: Mapping[str, int] = {
+    "candidate_email": 230,
+    "position_name": 210,
+    "stage": 110,
+    "interview_id": 210,
+}
+"""Widths of columns that differ from the width of their kind."""
+_CHARACTER_PIXELS = 8
+"""Width of a character of a bold header."""
+_PADDING_PIXELS = 20
+_TITLE_PIXELS_MAX = 260
+"""A longer title is cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,10 +191,16 @@ def _header_requests(view: TabView, columns: Sequence[Column], start: int) -> li
     has_rows = view.rows > view.header_row + 1
     for index, column in enumerate(columns, start):
         made.append(api_requests.tag_column(sheet_id, index, column.field))
-        made.append(api_requests.column_width(sheet_id, index, _PIXELS[column.kind]))
+        made.append(api_requests.column_width(sheet_id, index, _pixels(column)))
         if column.kind is CellKind.DATETIME and (not view.exists or (has_rows and not view.protected)):
             made.append(api_requests.date_format(sheet_id, view.header_row + 1, None, index))
     return made
+
+
+def _pixels(column: Column) -> int:
+    """Returns the width of a new column: its title fits, in every language."""
+    title = min(len(column.title) * _CHARACTER_PIXELS + _PADDING_PIXELS, _TITLE_PIXELS_MAX)
+    return max(title, _FIELD_PIXELS.get(column.field, _PIXELS[column.kind]))
 
 
 _ID_MAX = 0x7FFF_FFFF

@@ -27,9 +27,11 @@ _MARGIN_INCHES = 0.4
 _HEADER_FILL = PatternFill("solid", start_color=HEADER_COLOUR)
 _COLOURED_ROWS = 20_000
 """Rows below the header with colours of stages."""
-_KIND_WIDTHS = {CellKind.TEXT: 22, CellKind.NUMBER: 8, CellKind.DATETIME: 17, CellKind.DAYS_SINCE: 10, CellKind.LINK: 9}
+_KIND_WIDTHS = {CellKind.TEXT: 22, CellKind.NUMBER: 8, CellKind.DATETIME: 18, CellKind.DAYS_SINCE: 10, CellKind.LINK: 9}
 """Widths of new columns in characters."""
-_FIELD_WIDTHS = {"candidate_email": 30, "position_name": 28, "interview_id": 27, "stage": 13}
+_FIELD_WIDTHS = {"candidate_name": 28, "candidate_email": 30, "position_name": 28, "interview_id": 27, "stage": 17}
+_PADDING = 3
+"""Characters beside the longest word of a title, which is bold and does not wrap."""
 
 
 def changed_font(cell: Cell, **changes: Any) -> Font:
@@ -46,7 +48,7 @@ def format_table(sheet: Worksheet, columns: Sequence[Column], words: Language) -
     """
     for place, column in enumerate(columns, start=1):
         letter = get_column_letter(place)
-        sheet.column_dimensions[letter].width = _FIELD_WIDTHS.get(column.field, _KIND_WIDTHS[column.kind])
+        sheet.column_dimensions[letter].width = _width(column)
         cell = sheet[f"{letter}1"]
         cell.font = changed_font(cell, bold=True)
         cell.fill = _HEADER_FILL
@@ -57,6 +59,12 @@ def format_table(sheet: Worksheet, columns: Sequence[Column], words: Language) -
     sheet.freeze_panes = "B2" if columns[0].field == "candidate_name" else "A2"
     sheet.auto_filter.ref = f"A1:{get_column_letter(len(columns))}1"
     set_up_print(sheet, 1)
+
+
+def _width(column: Column) -> int:
+    """Returns the width of a new column in characters: the words of its title fit, in every language."""
+    word = max(map(len, column.title.split()), default=0)
+    return max(word + _PADDING, _FIELD_WIDTHS.get(column.field, _KIND_WIDTHS[column.kind]))
 
 
 def set_up_print(sheet: Worksheet, header: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from connector.interview import Stage
 from connector.testing import interview_id
 from sinks.google_sheets.config import GoogleSheetsConfig
@@ -17,6 +19,18 @@ async def in_spanish(harness):
     harness.config = GoogleSheetsConfig.model_validate(settings)
     await harness.restart()
     harness.context.clock.advance(60)
+
+
+@pytest.mark.parametrize("style", [True, False])
+async def test_the_titles_of_a_new_sheet_fit_into_its_columns(make_decision_sheet, style):
+    """Google Sheets cuts a title before the next one. A bold character of the default font is 8 pixels wide at most."""
+    harness = make_decision_sheet(language="es", style=style)
+    await harness.show(person_of(1))
+    with harness.google.lock:
+        tab = harness.google.tab(harness.id, TAB)
+        widths = [tab.line_properties[line]["pixelSize"] for line in tab.column_lines]
+    titles = harness.rows()[0]
+    assert [title for title, width in zip(titles, widths, strict=True) if width < 8 * len(title)] == []
 
 
 async def test_a_new_sheet_has_the_words_of_its_language(make_decision_sheet):

@@ -20,6 +20,16 @@ async def test_a_new_file_has_the_words_of_its_language(workbook):
     assert workbook.sheet("Resumen")["C1"].value == "Por evaluar"
 
 
+async def test_the_words_of_the_titles_and_the_stages_fit_into_the_columns(workbook):
+    """A word that is too long is broken in the middle."""
+    workbook.use(language="es")
+    await workbook.show(make_interview(stage=Stage.SHORTLISTED))
+    sheet = workbook.sheet("Interviews")
+    for column in sheet.iter_cols(max_row=2, max_col=6):
+        longest = max(len(word) for cell in column for word in str(cell.value or "").split())
+        assert sheet.column_dimensions[column[0].column_letter].width > longest
+
+
 async def test_a_change_of_the_language_renames_headers_and_keeps_those_of_users(workbook):
     await workbook.show(make_interview(number=1), make_interview(number=2))
     with workbook.edit() as sheet:
