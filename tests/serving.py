@@ -20,6 +20,8 @@ from tests.stores import make_store_file
 SECRET = "hfx_test_secret_9f2c"
 SAMPLES = Path(__file__).parent / "samples"
 
+PLAIN = False
+"""`verify` of a client that speaks plain HTTP: it need not read the certificates, which takes longer than a request."""
 CONSOLE_ONLY = """
 [sinks.console]
 type = "console"
@@ -80,7 +82,7 @@ async def serving(
         await asyncio.wait([task, started], return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             task.result()
-        async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+        async with httpx.AsyncClient(trust_env=False, verify=PLAIN, timeout=30) as client:
             yield Served(started.result(), client, folder)
     finally:
         stop.set()

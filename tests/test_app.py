@@ -20,6 +20,7 @@ from connector.store import processes
 from tests import postgres
 from tests.delivery.rig import WaitingClock
 from tests.pooler import pooled
+from tests.serving import PLAIN
 from tests.stores import make_store_file
 
 SECRET = "hfx_test_secret_9f2c"
@@ -57,7 +58,7 @@ async def served(config, role):
     try:
         if task.done():
             task.result()
-        async with httpx.AsyncClient(base_url=address.result(), trust_env=False) as client:
+        async with httpx.AsyncClient(base_url=address.result(), trust_env=False, verify=PLAIN) as client:
             yield client
     finally:
         stop.set()

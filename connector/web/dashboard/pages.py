@@ -263,6 +263,7 @@ def policy(nonce: str) -> str:
     )
 
 
+@cache
 def templates(words: Language) -> Environment:
     """Returns the templates in a language. Every value is escaped, and loses control and bidirectional characters.
 

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from connector.emulators.google import GoogleEmulator
+from tests.serving import PLAIN
 
 
 class Api:
@@ -17,7 +18,7 @@ class Api:
     def __init__(self, emulator: GoogleEmulator, spreadsheet_id: str) -> None:
         self.emulator = emulator
         self.id = spreadsheet_id
-        self.client = httpx.Client(headers={"Authorization": f"Bearer {emulator.token()}"}, timeout=30)
+        self.client = httpx.Client(headers={"Authorization": f"Bearer {emulator.token()}"}, verify=PLAIN, timeout=30)
         self.person = emulator.person(spreadsheet_id)
 
     @property
