@@ -207,7 +207,10 @@ async def api_dismiss(request: Call, pages: NamedDependency[Pages], data: JSONBo
 
 @post("/sinks/{name:str}/pause", status_code=200, guards=[may_act], responses=PROBLEMS)
 async def api_pause(
-    request: Call, pages: NamedDependency[Pages], name: FromPath[str], data: JSONBody[PauseRequest]
+    request: Call,
+    pages: NamedDependency[Pages],
+    name: FromPath[str],
+    data: JSONBody[PauseRequest] = PauseRequest(),  # noqa: B008 - immutable
 ) -> Paused:
     """Pauses a sink; its deliveries stay in the queue."""
     entry, until = await pages.actions.pause(name, data.until, actor=request.user.actor)
@@ -216,7 +219,10 @@ async def api_pause(
 
 @post("/sinks/{name:str}/resume", status_code=200, guards=[may_act], responses=PROBLEMS)
 async def api_resume(
-    request: Call, pages: NamedDependency[Pages], name: FromPath[str], data: JSONBody[ResumeRequest]
+    request: Call,
+    pages: NamedDependency[Pages],
+    name: FromPath[str],
+    data: JSONBody[ResumeRequest] = ResumeRequest(),  # noqa: B008 - immutable
 ) -> Resumed:
     """Resumes a sink at once."""
     entry, pending = await pages.actions.resume(name, data.mode, actor=request.user.actor)

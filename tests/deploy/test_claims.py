@@ -258,5 +258,17 @@ def test_every_address_that_is_named_is_served(page):
     """Below `/api/`."""
     named = set(re.findall(r"`(?:GET |POST )?(/api/[\w/]+)`", page.read_text()))
     named |= set(re.findall(r"http://127\.0\.0\.1:8000(/api/[\w/]+)", page.read_text()))
-    served = {re.sub(r"\{\w+(:\w+)?\}", "NAME", f"/api{path}") for route in API for path in route.paths}
-    assert {path.replace("/recruiting/", "/NAME/") for path in named} <= served
+    assert {path.replace("/recruiting/", "/NAME/") for path in named} <= served()
+
+
+def test_every_address_of_the_api_is_described():
+    """A listing by its name alone."""
+    section = (ROOT / "docs" / "dashboard.md").read_text().split("## The JSON API")[1].split("\n## ")[0]
+    assert [
+        path for path in served() if f"{path}`" not in section and f"`{path.rpartition('/')[2]}`" not in section
+    ] == []
+
+
+def served():
+    """The addresses of the JSON API, with `NAME` for the name of a sink."""
+    return {re.sub(r"\{\w+(:\w+)?\}", "NAME", f"/api{path}") for route in API for path in route.paths}

@@ -56,6 +56,13 @@ async def test_a_program_that_may_act_does_what_a_user_can_and_the_audit_log_nam
         assert {row["actor"] for row in changes} == {"api:robot (127.0.0.1)"}
 
 
+async def test_a_sink_is_paused_and_resumed_without_a_body(tmp_path):
+    async with dashboard(tmp_path, TOML, password=None) as (_, client):
+        paused = await client.post("/api/sinks/sheet/pause", headers=ACT)
+        assert (paused.status_code, paused.json()) == (200, {"sink": "sheet", "until": None})
+        assert (await client.post("/api/sinks/sheet/resume", headers=ACT)).status_code == 200
+
+
 async def test_what_cannot_be_done_is_answered_with_the_reason(tmp_path):
     async with dashboard(tmp_path, TOML + CONSOLE, password=None) as (_, client):
         for path, body, reason in (
