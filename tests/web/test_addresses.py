@@ -12,7 +12,7 @@ import pytest
 from connector.web.auth import SEALED_SECONDS, seal, session_key, unseal
 from tests.serving import sample
 from tests.web.browsing import SAME_ORIGIN, dashboard
-from tests.web.test_actions import make_dead
+from tests.web.test_actions import act, make_dead
 from tests.web.test_api import BEARER, TOML
 from tests.web.test_decisions import deciding, hold
 
@@ -95,6 +95,7 @@ class Walk:
 
 async def test_no_link_form_or_redirect_of_the_dashboard_has_the_name_or_the_address_of_a_candidate(tmp_path):
     async with deciding(tmp_path) as (_, [ana, bo], service, client):
+        await act(client, "/actions/pause", sink="console")
         await service.post(sample("finish", id="i1"))
         make_dead(tmp_path)
         for number, person in enumerate([ana, bo]):
@@ -131,11 +132,12 @@ async def test_a_search_finds_a_candidate_by_name_and_keeps_the_other_filters(tm
 async def test_an_unchanged_search_is_answered_with_304(tmp_path):
     async with dashboard(tmp_path, TOML) as (_, client):
         address = await search(client, "Wayne")
-        tag = (await client.get(address)).headers["hx-ptag"]
-        polled = await client.get(address, headers={"hx-ptag": tag, "hx-request": "true"})
-        if polled.headers["hx-ptag"] != tag:  # the time of a tag ended in between
-            polled = await client.get(address, headers={"hx-ptag": polled.headers["hx-ptag"], "hx-request": "true"})
-        assert polled.status_code == 304
+        tag, seen = "", set()
+        for _ in range(50):  # the first lease of the sink, and every ten seconds, change the page
+            polled = await client.get(address, headers={"hx-ptag": tag, "hx-request": "true"})
+            tag = polled.headers["hx-ptag"]
+            seen.add(polled.status_code)
+        assert seen == {200, 304}
 
 
 @pytest.mark.parametrize("value", ["Wayne", seal(KEY, "Wayne", NOW), "é"], ids=["plain", "foreign", "not ASCII"])
