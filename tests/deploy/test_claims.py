@@ -67,6 +67,22 @@ def test_every_module_that_is_named_exists(page):
     assert re.findall(r"`[a-z_]+\.py`", text) == [], "a module is named with its folder"
 
 
+def test_the_layout_names_what_there_is():
+    """Every folder and module of `connector`, and no other; a new sink need not be added."""
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    [tree] = re.findall(r"^connector/\n.*?(?=^```)", text, re.MULTILINE | re.DOTALL)
+    core, sinks = (
+        set(re.findall(r"(?<= )\w+(?:/|\.py)(?= |$)", part, re.MULTILINE)) for part in tree.split("\nsinks/\n")
+    )
+    assert core - {"dashboard/", "postgres/"} == modules("connector")
+    assert sinks <= modules("sinks")
+
+
+def modules(package):
+    found = [path for path in (ROOT / package).iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()]
+    return {path.name + "/" * path.is_dir() for path in found} - {"__init__.py"}
+
+
 @EACH
 def test_every_dotted_module_that_is_named_exists(page):
     named = set(re.findall(r"`((?:connector|sinks)(?:\.[a-z_]+)+)`", page.read_text())) - {"connector.sinks"}
