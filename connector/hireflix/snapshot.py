@@ -147,15 +147,19 @@ def event_for(
     received_at: int,
     origin: Origin,
     stage: Stage | None = None,
+    is_new: bool = False,
 ) -> Synthetic | None:
     """Returns the event that makes the stored state equal to `row`, which was read at `at`; `None` when it is equal.
 
-    Its date is that of the last change in Hireflix. When the stored values are not older than that, although they
-    differ, it is `at`. When they are newer than `at`, the row is outdated, and no event is made.
+    Its date is that of the last change in Hireflix. With `is_new` the change was made just before the reading, so the
+    date is not before `at`: no documentation says that a score changes the date of an interview. When the stored values
+    are not older than that, although they differ, it is `at`. When they are newer than `at`, the row is outdated, and
+    no event is made.
     """
     source = interview_object(row, position, stage)
     fields, _ = fields_of({}, source)
     date = changed_at(row) or at
+    date = max(date, at) if is_new else date
     if state is None:
         name = _name_of_missing(stage_of(fields))
         return Synthetic(*_make(name, source, date, received_at, origin), (MISSING,))

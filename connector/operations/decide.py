@@ -13,7 +13,7 @@ import json
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import structlog
 from sqlalchemy import Connection, delete, select
@@ -149,8 +149,10 @@ class Busy(ConnectorError):
     """Another process decides on the interview."""
 
 
-OnRead: TypeAlias = Callable[[ApiInterview, int], Awaitable[object]]
-"""Gets an interview of the API, and the time of Hireflix before it was read."""
+class OnRead(Protocol):
+    """Gets an interview of the API, the time of Hireflix before it was read, and whether the decision changed it."""
+
+    def __call__(self, row: ApiInterview, at: int, *, is_new: bool) -> Awaitable[object]: ...
 
 
 async def carry_out(
@@ -185,7 +187,7 @@ def _waiting(connection: Connection, id_: int) -> StoredRequest | None:
     return stored
 
 
-async def _ignore(_: ApiInterview, _at: int) -> None:
+async def _ignore(row: ApiInterview, at: int, *, is_new: bool) -> None:
     """A command leaves the new state to the webhook that follows."""
 
 
@@ -195,7 +197,7 @@ async def _carry_out(run: _Run, stored: StoredRequest, on_read: OnRead) -> None:
         require_valid(stored.decision, stored.value)
         decided = await run.apply()
         if run.seen is not None:
-            await on_read(*run.seen)
+            await on_read(*run.seen, is_new=decided.changed)
     except Unclear as error:
         await run.conclude(RequestState.UNCLEAR, reason=str(error))
     except (HireflixUnavailable, KeyRefused) as error:

@@ -117,15 +117,15 @@ class SourceReader:
                 events.append(found)
         return await self._add(events)
 
-    async def refresh(self, row: ApiInterview, at: int) -> None:
-        """Adds the event that makes a stored interview equal to `row`, which was read at `at`."""
+    async def refresh(self, row: ApiInterview, at: int, *, is_new: bool) -> None:
+        """Adds the event that makes a stored interview equal to `row`, which was read at `at`, see `event_for`."""
         id_ = id_of(row)
         known, erased = await self.store.query(lambda connection: source.states(connection, [id_]))
         if id_ in erased or id_ not in known:
             return
         values = known[id_].values
         position = Position(str(values.get("position_id") or ""), str(values.get("position_name") or ""))
-        found = event_for(known[id_], row, position, at=at, received_at=self.now(), origin=self._origin)
+        found = event_for(known[id_], row, position, at=at, received_at=self.now(), origin=self._origin, is_new=is_new)
         await self._add([found] if found is not None else [])
 
     async def delete(self, position: Position, ids: Iterable[str], at: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
 
@@ -145,6 +146,17 @@ async def test_the_store_shows_a_decision_at_once_and_the_webhook_that_follows_c
     await world.source.receive(world.account.webhook(follows, world.found, world.found.updated_at))
     after = await world.source.values(world.found.id)
     assert after == values | {"status": after["status"]}
+
+
+async def test_a_score_has_the_date_of_the_decision_also_when_hireflix_dates_no_scores(world, monkeypatch):
+    """Otherwise a chat would take it for old news."""
+    monkeypatch.setattr(world.account, "rate", partial(world.account.rate, touch=False))
+    await world.source.receive(world.account.webhook(CREATE, world.found, world.found.created_at))
+    world.source.clock.advance(3 * DAY)
+    decided_at = world.source.clock.now()
+    await world.ask("score", "4")
+    await world.step()
+    assert (await world.source.events())[-1].occurred_at >= decided_at - 1_000
 
 
 @pytest.mark.parametrize(("decision", "value"), [("comment", "Good"), ("share", None)])

@@ -221,6 +221,10 @@ async def test_a_column_whose_reply_was_lost_is_made_once(make_decision_sheet):
             "Not done, 2026-11-30 01:53 CET: Hireflix has no interview i.",
         ),
         ({"state": "held", "reason": "8 rows changed"}, "Waits for a confirmation on the dashboard"),
+        (
+            {"state": "waiting", "reason": "Hireflix gives no usable answer"},
+            "Waits for Hireflix since 2026-11-30 01:53 CET, and is tried again automatically for a day: Hireflix gives",
+        ),
         ({"state": "unclear"}, "It is not clear whether this reached Hireflix"),
         ({"state": "dropped"}, "Not done: an operator dropped it"),
     ],
