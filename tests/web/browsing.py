@@ -34,7 +34,7 @@ HTML = {"accept": "text/html"}
 
 def browser(service: Served) -> httpx.AsyncClient:
     """A client with a cookie jar of its own, which asks for pages and follows no redirect."""
-    return httpx.AsyncClient(base_url=service.url, headers=HTML, verify=PLAIN)
+    return httpx.AsyncClient(base_url=service.url, headers=HTML, verify=PLAIN, timeout=30)
 
 
 async def sign_in(client: httpx.AsyncClient, password: str = PASSWORD, then: str = "/") -> httpx.Response:
