@@ -14,7 +14,7 @@ Clock: TypeAlias = Callable[[], float]
 PING = re.compile(r"<(?:!(?:channel|here|everyone|subteam\^\w+)|@\w+)[^>]*>")
 
 
-@dataclass
+@dataclass(slots=True)
 class Bot:
     """An installed app: its token, its scopes, and the error that Slack answers to it, if any."""
 
@@ -26,7 +26,7 @@ class Bot:
     error: str = ""
 
 
-@dataclass
+@dataclass(slots=True)
 class Message:
     """A stored message. `raw` is the call that created it, without the token."""
 
@@ -92,7 +92,7 @@ def mrkdwn_of(node: Any) -> Iterator[str]:
             yield from mrkdwn_of(value)
 
 
-@dataclass
+@dataclass(slots=True)
 class Ephemeral:
     """A message that only one user sees."""
 
@@ -101,7 +101,7 @@ class Ephemeral:
     text: str
 
 
-@dataclass
+@dataclass(slots=True)
 class Channel:
     id: str
     name: str
