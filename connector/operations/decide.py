@@ -69,7 +69,7 @@ class Unclear(ConnectorError):
     """It is not known whether the decision reached Hireflix. The message says what to look at."""
 
 
-class Ledger(Protocol):
+class RequestStore(Protocol):
     """The store of decision requests."""
 
     async def write(self, job: Callable[[Connection], T]) -> T:
@@ -81,7 +81,7 @@ class Ledger(Protocol):
         ...
 
 
-class _CommandLedger:
+class _CommandRequestStore:
     """The store as a command opens it."""
 
     def __init__(self, store: OpenStore) -> None:
@@ -103,14 +103,14 @@ async def decide(
     process is killed. Raises `UsageError`, `Unclear`, `Busy` and the exceptions of `HireflixApi`.
     """
     require_valid(request.decision, request.value)
-    ledger = _CommandLedger(store)
-    async with _leased(ledger, request.interview_id, f"command:{secrets.token_hex(8)}") as lease:
+    request_store = _CommandRequestStore(store)
+    async with _leased(request_store, request.interview_id, f"command:{secrets.token_hex(8)}") as lease:
         for earlier in store.read(lambda connection: decisions.waiting_for(connection, request.interview_id)):
-            await _carry_out(_Run(api, ledger, earlier, lease, sleep), earlier, _ignore)
+            await _carry_out(_Run(api, request_store, earlier, lease, sleep), earlier, _ignore)
         if store.read(lambda connection: decisions.waiting_for(connection, request.interview_id)):
             raise Busy("an earlier decision on this interview waits for Hireflix; try again when it was carried out")
         stored = store.change(lambda connection: decisions.ask(connection, request, now_in(connection)))
-        run = _Run(api, ledger, stored, lease, sleep)
+        run = _Run(api, request_store, stored, lease, sleep)
         try:
             decided = await run.apply()
         except LeaseLost:
@@ -157,7 +157,7 @@ class OnRead(Protocol):
 
 async def carry_out(
     api: HireflixApi,
-    ledger: Ledger,
+    request_store: RequestStore,
     id_: int,
     interview_id: str,
     *,
@@ -170,10 +170,10 @@ async def carry_out(
     `owner` names the process. `on_read` gets the interview as Hireflix shows it after a decision on its stage or score,
     before the result is stored. Raises `Busy`, `StoreUnavailable` and `LeaseLost`.
     """
-    async with _leased(ledger, interview_id, owner) as lease:
-        stored = await ledger.write(lambda connection: _waiting(connection, id_))
+    async with _leased(request_store, interview_id, owner) as lease:
+        stored = await request_store.write(lambda connection: _waiting(connection, id_))
         if stored is not None:
-            await _carry_out(_Run(api, ledger, stored, lease, sleep), stored, on_read)
+            await _carry_out(_Run(api, request_store, stored, lease, sleep), stored, on_read)
 
 
 def _waiting(connection: Connection, id_: int) -> StoredRequest | None:
@@ -213,19 +213,19 @@ async def _carry_out(run: _Run, stored: StoredRequest, on_read: OnRead) -> None:
 
 
 @asynccontextmanager
-async def _leased(ledger: Ledger, interview_id: str, owner: str) -> AsyncIterator[Lease]:
+async def _leased(request_store: RequestStore, interview_id: str, owner: str) -> AsyncIterator[Lease]:
     """Holds the lease for decisions on the interview. Raises `Busy` when another process holds it."""
     name = f"{LEASE}{interview_id}"
 
     def acquire(connection: Connection) -> Lease | None:
         leases.register_lease(connection, name)
-        now = ledger.now(connection)
+        now = request_store.now(connection)
         return leases.acquire(connection, name, owner, now, seconds=LEASE_SECONDS, table=schema.lease)
 
-    lease = await ledger.write(acquire)
+    lease = await request_store.write(acquire)
     if lease is None:
         raise Busy("another decision on this interview is running; try again when it has ended")
-    renewing = asyncio.create_task(_renew(ledger, lease))
+    renewing = asyncio.create_task(_renew(request_store, lease))
     mine = (schema.lease.c.name == name, schema.lease.c.lease_owner == owner, schema.lease.c.fence == lease.fence)
     try:
         yield lease
@@ -233,17 +233,17 @@ async def _leased(ledger: Ledger, interview_id: str, owner: str) -> AsyncIterato
         renewing.cancel()
         await asyncio.wait([renewing])
         with suppress(StoreUnavailable):
-            await ledger.write(lambda connection: connection.execute(delete(schema.lease).where(*mine)))
+            await request_store.write(lambda connection: connection.execute(delete(schema.lease).where(*mine)))
 
 
-async def _renew(ledger: Ledger, lease: Lease) -> None:
+async def _renew(request_store: RequestStore, lease: Lease) -> None:
     """Renews the lease until it is lost. What is sent or stored without it is refused, see `_Run`."""
     while True:
         await asyncio.sleep(LEASE_SECONDS / 3)
         with suppress(StoreUnavailable):
             try:
-                await ledger.write(
-                    lambda connection: leases.renew(connection, lease, ledger.now(connection), LEASE_SECONDS)
+                await request_store.write(
+                    lambda connection: leases.renew(connection, lease, request_store.now(connection), LEASE_SECONDS)
                 )
             except LeaseLost:
                 return
@@ -252,8 +252,10 @@ async def _renew(ledger: Ledger, lease: Lease) -> None:
 class _Run:
     """Carries out one request while its process has the lease of the interview."""
 
-    def __init__(self, api: HireflixApi, ledger: Ledger, stored: StoredRequest, lease: Lease, sleep: Sleep) -> None:
-        self._ledger = ledger
+    def __init__(
+        self, api: HireflixApi, request_store: RequestStore, stored: StoredRequest, lease: Lease, sleep: Sleep
+    ) -> None:
+        self._request_store = request_store
         self._stored = stored
         self._lease = lease
         self._is_marked = stored.sent is Sent.MAYBE
@@ -294,7 +296,7 @@ class _Run:
         applied = self._applied if state is RequestState.REFUSED else None
 
         def job(connection: Connection) -> None:
-            now = self._ledger.now(connection)
+            now = self._request_store.now(connection)
             decisions.conclude(
                 connection, self._stored.id, state, now=now, reason=reason, result=result, applied=applied
             )
@@ -309,7 +311,7 @@ class _Run:
         """Tries the request again later, or gives it up when its user waited for too long."""
 
         def job(connection: Connection) -> None:
-            now, request = self._ledger.now(connection), self._stored
+            now, request = self._request_store.now(connection), self._stored
             age_seconds = (now - request.requested_at) / 1000
             if age_seconds > AGE_MAX_SECONDS:
                 state = RequestState.UNCLEAR if self.is_sent else RequestState.REFUSED
@@ -334,7 +336,7 @@ class _Run:
             leases.require(connection, self._lease)
             return job(connection)
 
-        return await self._ledger.write(checked)
+        return await self._request_store.write(checked)
 
 
 STAGES: Mapping[Decision, Stage] = {

@@ -37,7 +37,7 @@ T = TypeVar("T")
 log = structlog.get_logger("connector.decisions")
 
 
-class ServiceLedger:
+class ServiceRequestStore:
     """The store as a service opens it."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
@@ -69,7 +69,7 @@ class DecisionWorker:
         self._open_api = open_api
         self._store = store
         self._clock = clock
-        self._ledger = ServiceLedger(store, clock)
+        self._request_store = ServiceRequestStore(store, clock)
         self._owner = f"{OWNER}{owner}"
         self._wake = wake
         self._sleep = sleep
@@ -142,7 +142,7 @@ class DecisionWorker:
         try:
             await carry_out(
                 api,
-                self._ledger,
+                self._request_store,
                 request.id,
                 request.interview_id,
                 owner=self._owner,

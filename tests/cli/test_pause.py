@@ -56,7 +56,7 @@ def test_a_duration_counts_from_now(now, count):
 
 
 @ON_BOTH
-def test_a_resumed_sink_goes_on_at_once(run, world):
+def test_a_resumed_sink_continues_at_once(run, world):
     """Neither the reason nor a rest is left, also after a pause by an operator."""
     world.receive(body())
     broken = leases.Pause("until_person", "rows vanished", "resume it", probe_at=5)

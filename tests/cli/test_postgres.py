@@ -190,7 +190,7 @@ for words in (["serve"], ["status"], ["check"], ["migrate"]):
 """
 
 
-def test_libraries_that_are_not_installed_are_told_with_the_command_that_installs_them(at, config):
+def test_missing_libraries_are_reported_with_the_command_that_installs_them(at, config):
     at(AWAY)
     done = subprocess.run([sys.executable, "-c", BLIND, config], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.count("pip install 'hireflix-connector[postgres]'") == 4

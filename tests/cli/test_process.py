@@ -161,7 +161,7 @@ def test_a_part_of_a_service_needs_a_store_that_can_be_shared(tmp_path, role):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_port_that_is_taken_is_told(service, tmp_path):
+def test_a_port_in_use_is_reported(service, tmp_path):
     done = call("serve", cwd=tmp_path, CONNECTOR_SERVER__PORT=service.url.rsplit(":", 1)[1])
     assert done.returncode == 2
     assert "another program uses the port; stop it, or set another [server] port" in done.stderr
@@ -245,7 +245,7 @@ def demo(tmp_path_factory):
         yield said
 
 
-def test_a_decision_in_the_channel_of_a_demo_reaches_hireflix_and_comes_back_to_the_sheet(demo):
+def test_a_decision_in_the_channel_of_a_demo_reaches_hireflix_and_the_sheet(demo):
     channel = httpx.get(demo["Slack"]).text
     message, id_ = re.search(r"id=m([\d.]+)>(?:(?!</article>).)*decide-discard.*?/interview/(\w+)", channel).groups()
     opened = httpx.post(demo["Slack"], data={"message": message, "action": "decide-discard"})

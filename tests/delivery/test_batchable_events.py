@@ -55,7 +55,7 @@ async def test_a_batch_ends_before_another_event(rig_of):
     assert [len(names) for names in rig.sinks[0].called_with] == [2, 1, 1]
 
 
-async def test_an_unclear_batch_comes_back_in_parts_when_the_sink_takes_fewer_now(rig_of):
+async def test_an_unclear_batch_is_repeated_in_parts_when_the_sink_takes_fewer_now(rig_of):
     """Invitations that were counted in a digest are posted one by one after a change of the settings. In one call they
     could not all get a token of the rate limit, and none of them would ever settle.
     """

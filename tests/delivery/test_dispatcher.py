@@ -63,7 +63,7 @@ async def test_a_filled_sink_is_not_filled_again_at_the_next_start(rig_of):
     assert len(await rig.rows()) == before
 
 
-async def test_a_moved_sink_is_filled_anew_with_empty_notes(rig_of):
+async def test_a_moved_sink_is_filled_again_with_empty_notes(rig_of):
     """The notes of the old destination stay with it."""
 
     class Moved(State):
@@ -187,7 +187,7 @@ async def test_a_stop_lets_the_call_under_way_end_and_settles_it(rig_of):
     assert (await rig.sink_row()).lease_owner is None
 
 
-async def test_a_stop_does_not_wait_for_ever(rig_of):
+async def test_the_wait_of_a_stop_is_limited(rig_of):
     """A call that hangs is cancelled. Its batch is called again with `maybe_sent`."""
     rig = await rig_of(Scripted("chat"))
     chat = Scripted("chat")
@@ -295,7 +295,7 @@ async def test_a_delivery_whose_wake_up_was_lost_is_found_by_the_sweep(rig_of):
     assert await rig.states() == [DELIVERED]
 
 
-async def test_a_sweep_that_fails_is_logged_and_goes_on(rig_of):
+async def test_a_failed_sweep_is_logged_and_repeated(rig_of):
     """With any error, because without sweeps the deliveries of stopped processes would not be found."""
 
     odd = [KeyError("a note of another version")]

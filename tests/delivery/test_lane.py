@@ -156,7 +156,7 @@ async def test_an_asked_for_delay_is_obeyed_and_not_counted(rig_of):
         pytest.param(raising(TimeoutError()), id="a timeout"),
     ],
 )
-async def test_what_may_have_been_sent_comes_back_under_its_batch_id_alone(rig_of, answer):
+async def test_an_unclear_batch_is_called_again_alone_under_its_id(rig_of, answer):
     """The same rows with the same id and start, marked, without further rows."""
     rig = await rig_of()
     rig.sinks[0].script = [answer]
@@ -541,7 +541,7 @@ async def test_until_person_is_not_probed(rig_of):
     assert await rig.states() == [DELIVERED]
 
 
-async def test_a_paused_sink_queues_and_goes_on_where_it_was(rig_of):
+async def test_a_paused_sink_queues_and_continues_after_it_is_resumed(rig_of):
     """The pause of an operator stops the calls, not the receiver."""
     rig = await rig_of()
     await rig.store.write(lambda connection: leases.pause(connection, "scripted", leases.Pause("person", "holiday")))

@@ -161,7 +161,7 @@ async def test_a_dead_worker_is_replaced_when_its_lease_ends(crew_of):
     assert second.id == first.id
 
 
-async def test_the_order_of_a_key_outlives_its_worker(crew_of):
+async def test_the_order_of_a_key_is_kept_after_its_worker_died(crew_of):
     """Unclear deliveries are first, then the later ones."""
     crew = await crew_of(One)
     one, other = crew.worker("one", One), crew.worker("other", One)

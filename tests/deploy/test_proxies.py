@@ -120,7 +120,7 @@ def test_a_client_that_offers_http_2_is_answered(proxied):
         assert answered(client) == b"HTTP/1.1 202 Accepted"
 
 
-def test_bodies_over_the_limit_are_refused_and_honest_senders_are_served(proxied):
+def test_bodies_over_the_limit_are_refused_and_other_senders_are_served(proxied):
     """A refusal that resets the connection would count as a failure, so that the proxy leaves the receiver out."""
     for number in range(20):
         with proxied.connected() as client:
@@ -133,7 +133,7 @@ def test_bodies_over_the_limit_are_refused_and_honest_senders_are_served(proxied
             assert answered(client) == b"HTTP/1.1 202 Accepted"
 
 
-def test_bodies_without_a_signature_are_refused_and_honest_senders_are_served(proxied):
+def test_bodies_without_a_signature_are_refused_and_other_senders_are_served(proxied):
     unsigned = b"POST /webhooks/hireflix HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % BODY_BYTES
     for number in range(20):
         with proxied.connected() as client:

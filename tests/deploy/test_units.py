@@ -53,7 +53,7 @@ def test_a_stop_waits_for_running_calls(name):
 
 
 @pytest.mark.parametrize("name", UNITS)
-def test_it_comes_back_unless_a_person_has_to_act(name):
+def test_it_is_started_again_unless_an_operator_has_to_act(name):
     assert service(name)["Restart"] == ["always"]
     assert service(name)["RestartPreventExitStatus"] == [str(BAD_USAGE)]
 

@@ -45,13 +45,13 @@ def test_the_service_repairs_and_the_command_sees_it_in_sync(proven):
     assert json.loads(asked.stdout)["counts"] == {"in sync": 3}
 
 
-def test_the_result_stands_in_the_metrics(proven):
+def test_the_result_is_in_the_metrics(proven):
     service, _ = proven
     lines = httpx.get(f"{service.url}/metrics", trust_env=False).text.splitlines()
     assert 'connector_sink_in_sync{sink="sheet"} 1.0' in lines
 
 
-def test_the_result_stands_in_the_status(proven):
+def test_the_result_is_in_the_status(proven):
     service, _ = proven
     assert "sheet: in sync as of" in service.run("status").stdout
 

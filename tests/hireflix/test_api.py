@@ -96,7 +96,7 @@ async def test_a_mutation_is_sent_once(api, server):
     ],
     ids=["401", "403", "code", "text"],
 )
-async def test_a_refused_key_is_told_apart(api, server, reply):
+async def test_a_refused_key_has_its_own_error(api, server, reply):
     server.mock(return_value=reply)
 
     with pytest.raises(KeyRefused, match="api-keys"):

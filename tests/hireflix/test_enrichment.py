@@ -98,7 +98,7 @@ def test_a_link_is_created_when_it_is_missing_or_expires_soon(link, expected):
     ("age", "expected"),
     [(0, HOUR_MS), (DAY_MS, DAY_MS), (TRANSCRIPT_MS, None)],
 )
-def test_a_missing_transcript_is_looked_for_every_hour_then_daily_then_no_more(age, expected):
+def test_a_missing_transcript_is_read_every_hour_then_daily_then_not_again(age, expected):
     look = next_look({}, {EnrichedField.TRANSCRIPT}, finished_at=NOW - age, now=NOW)
     assert look == (None if expected is None else NOW + expected)
 

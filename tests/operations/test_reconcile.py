@@ -173,7 +173,7 @@ def _without(id_, listed):
     return listed | {"results": [row for row in listed["results"] if row["id"] != id_]}
 
 
-async def test_a_new_name_of_a_position_reaches_the_sheet_and_notifies_nobody(synced):
+async def test_a_new_name_of_a_position_reaches_the_sheet_without_a_notification(synced):
     position = next(iter(synced.account.positions.values()))
     position.name = "Head Baker"
     shown = len(await synced.deliveries("sheet"))

@@ -122,7 +122,7 @@ def test_a_batch_has_a_limit(connection):
     assert claimed(connection, limit=3) == (ids[:3], False)
 
 
-def test_an_unclear_batch_comes_back_alone_under_its_id(connection):
+def test_an_unclear_batch_is_claimed_again_alone_under_its_id(connection):
     """It has all its rows and no other, the time of its first call, and precedes newer rows of the same priority."""
     ids = [add(connection, f"i{number}") for number in range(3)]
     for id_ in ids[:2]:

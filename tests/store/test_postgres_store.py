@@ -106,7 +106,7 @@ async def test_an_error_about_an_address_does_not_contain_it(url, kind, message)
     assert not any(word in str(caught.value) for word in ("zoe", "secret", "sec%ret", "127.0.0.1"))
 
 
-async def test_a_database_that_is_not_there_is_told(postgres_url):
+async def test_a_missing_database_is_reported(postgres_url):
     with pytest.raises(StoreUnavailable, match="the database or the user is missing"):
         await PostgresStore.open(postgres_url.replace("connector_test", "nothing"), SHEET, print, intake=1)
 

@@ -145,7 +145,7 @@ class Starting(ServerConnection):
             yield connection
 
 
-async def test_a_server_that_comes_back_is_found_without_an_event(postgres_url):
+async def test_a_restarted_server_is_found_without_an_event(postgres_url):
     """So the store is available for the readiness probe and the first sender."""
     one = Writer(Starting(postgres_url), routing_table(chat=False), lambda plan: None)
     with pytest.raises(StoreUnavailable, match="connection to the server"):

@@ -53,7 +53,7 @@ async def test_open_it_is_the_real_one(opening):
     await store.close()
 
 
-async def test_it_is_waited_for_and_told_once(opening):
+async def test_a_missing_database_is_logged_once(opening):
     opening.errors = [StoreUnavailable("away")] * 5
     store = ReconnectingStore(opening, wait_first=0)
     with capture_logs() as logs:

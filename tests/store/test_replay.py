@@ -40,7 +40,7 @@ def follow_up(world, sink="chat", key="interview-1", state=PENDING):
     return world.connection.execute(insert(delivery).values(values)).inserted_primary_key[0]
 
 
-def test_a_dead_letter_keeps_its_id_and_begins_anew(world):
+def test_a_replayed_dead_letter_keeps_its_id(world):
     """Its earlier attempts do not count, and its retry window starts at the replay."""
     first, _ = world.ids("chat")
     world.settle(DEAD, first, reason="gone", batch="b", batch_started_at=1, bucket="slack", blocks_key=1)
@@ -101,7 +101,7 @@ def test_a_dead_letter_goes_before_an_earlier_delivery_of_the_same_event(world):
     assert (chosen.dead, chosen.repeat) == ([dead], [])
 
 
-def test_a_follow_up_call_that_was_delivered_tells_nothing_again(world):
+def test_a_delivered_follow_up_is_not_replayed(world):
     follow_up(world, state=DELIVERED)
     assert found(world).repeat == []
 

@@ -178,7 +178,7 @@ def test_waiting_for_a_token_holds_nothing_back(connection, settled):
     assert other in [row.id for row in claim.due(connection, "chat", START, 10)]
 
 
-def test_a_failed_row_that_waits_for_a_token_goes_on_holding(connection, settled):
+def test_a_failed_row_that_waits_for_a_token_still_holds_back_its_key(connection, settled):
     """It was tried, so it still holds back its key."""
     id_ = in_flight(connection, attempts=1)
     settled(unsent=[id_], bucket="channel")

@@ -26,7 +26,7 @@ async def test_a_second_token_of_the_same_second_waits():
     assert (refused.value.bucket, refused.value.seconds) == ("chat", 1.0)
 
 
-async def test_a_token_comes_back_with_time():
+async def test_tokens_return_with_time():
     context = FakeContext()
     await context.take(PER_SECOND)
     context.clock.advance(1)

@@ -246,7 +246,7 @@ async def test_a_filter_is_part_of_the_address(tmp_path):
         assert "Clear the filter" in nothing
 
 
-async def test_a_long_list_goes_on_with_its_filter_on_pages_that_do_not_change_while_they_are_read(tmp_path):
+async def test_the_pages_of_a_long_list_keep_their_filter_and_do_not_change(tmp_path):
     async with dashboard(tmp_path, SHEET) as (service, client):
         await client.post("/actions/pause", data={"sink": "sheet"}, headers=SAME_ORIGIN)
         await asyncio.gather(*(service.post(sample("finish", id=f"a.{number}")) for number in range(ROWS + 3)))

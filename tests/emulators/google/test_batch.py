@@ -122,7 +122,7 @@ def test_ten_million_cells_are_the_limit(api):
 
 
 @pytest.mark.parametrize("pretty", ["true", "false"])
-def test_the_body_is_pretty_unless_told_otherwise(api, pretty):
+def test_the_body_is_indented_by_default(api, pretty):
     body = api.get(prettyPrint=pretty).content
     assert (b"\n" in body) == (pretty == "true")
     assert msgspec.json.decode(body)["spreadsheetId"] == api.id

@@ -111,7 +111,7 @@ def test_a_person_acts_exactly_after_a_read(api, google, person):
     assert api.get("/values/Sheet1!A2").json()["values"] == [["Ann"]]
 
 
-def test_nobody_acts_after_a_read_that_was_refused(api, google, person):
+def test_no_user_acts_after_a_refused_read(api, google, person):
     google.after_read = lambda: person.delete_rows("Sheet1", 1)
     assert api.get("/values/Gone!A2").status_code == 400
     assert names(api) == ["Cid", "Ann", "Bob"]

@@ -84,7 +84,7 @@ def test_tags_follow_their_columns_and_no_cells(tagged, act, places_after):
     assert places(tagged) == places_after
 
 
-def test_a_column_that_stands_still_is_held(tagged):
+def test_an_unmoved_column_is_accepted(tagged):
     tagged.done(*held(501, 1), *held(502, 3))
     assert places(tagged) == {501: 1, 502: 3}
 
@@ -140,13 +140,13 @@ def test_a_lookup_by_column_finds_the_column_wherever_it_is(tagged):
     ]
 
 
-def test_a_tag_of_the_tab_stands_beside_its_cells(api):
+def test_a_tag_of_the_tab_is_in_the_tab(api):
     api.done(create(7_000_001, {"sheetId": 0}, key="hf.b", value="nonce"))
     found = api.look("sheets.developerMetadata(metadataId,metadataValue)", {"gridRange": {"endRowIndex": 1}})
     assert found == {"sheets": [{"developerMetadata": [{"metadataId": 7_000_001, "metadataValue": "nonce"}]}]}
 
 
-def test_a_tag_of_the_spreadsheet_stands_at_its_top(api):
+def test_a_tag_of_the_spreadsheet_is_in_the_spreadsheet(api):
     api.done(create(5, {"spreadsheet": True}, key="hf.setup"))
     [tag] = api.get().json()["developerMetadata"]
     assert tag["location"] == {"locationType": "SPREADSHEET", "spreadsheet": True}

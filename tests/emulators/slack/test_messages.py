@@ -24,7 +24,7 @@ async def test_a_post_answers_with_channel_and_timestamp(slack: SlackEmulator, c
     assert (answer["channel"], answer["ts"]) == (channel, slack.messages(channel)[0].ts)
 
 
-async def test_timestamps_are_unique_and_rise_while_the_clock_stands(
+async def test_timestamps_are_unique_and_increase_while_the_clock_is_stopped(
     slack: SlackEmulator, client: AsyncWebClient
 ) -> None:
     channel = slack.add_channel("one")
@@ -86,7 +86,9 @@ async def test_an_edit_keeps_metadata_that_it_does_not_name(slack: SlackEmulator
     assert slack.messages(channel)[0].metadata == {}
 
 
-async def test_nobody_edits_or_deletes_the_message_of_another(slack: SlackEmulator, client: AsyncWebClient) -> None:
+async def test_an_app_cannot_edit_or_delete_the_message_of_another(
+    slack: SlackEmulator, client: AsyncWebClient
+) -> None:
     channel = slack.add_channel("one")
     ts = slack.say(channel, "mine").ts
     assert (await refused(client.chat_update(channel=channel, ts=ts, text="x")))["error"] == "cant_update_message"

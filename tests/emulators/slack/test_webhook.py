@@ -77,7 +77,7 @@ def test_invariants_see_a_doubled_key(slack: SlackEmulator) -> None:
 @pytest.mark.parametrize(
     "text", ["<!channel>", "<@U1>", "<https://evil.example|here>", "<!date^1757500000000^{time}|x>"]
 )
-def test_invariants_see_a_token_that_nobody_configured(slack: SlackEmulator, text: str) -> None:
+def test_a_mention_that_is_not_configured_is_a_problem(slack: SlackEmulator, text: str) -> None:
     channel = slack.add_channel("one")
     slack.say(channel, f"hello {text}")
     assert len(slack.problems()) == 1

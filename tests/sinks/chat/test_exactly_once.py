@@ -51,7 +51,7 @@ async def test_two_faults_in_a_row_leave_one_message(
 
 
 @pytest.mark.parametrize("fault", [None, *ON_POST], ids=lambda fault: fault.kind if fault else "none")
-async def test_a_process_that_dies_after_the_call_leaves_one_message(
+async def test_an_end_of_the_process_after_the_call_leaves_one_message(
     slack: SlackEmulator, sink: SlackSink, context: FakeContext, fault: Fault | None
 ) -> None:
     if fault is not None:

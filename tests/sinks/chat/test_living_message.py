@@ -128,7 +128,7 @@ class TestThreads:
         assert "Candidate" not in json.dumps(old.blocks)
         assert shows(new, "3 of 5")
 
-    async def test_post_makes_a_message_each_time_and_leaves_one_that_lives(
+    async def test_post_makes_a_message_each_time_and_edits_the_newest(
         self, slack: SlackEmulator, make: Make, channel: str
     ) -> None:
         feed = await make(events={"score_updated": "post"})
@@ -244,7 +244,7 @@ class TestRefusals:
         assert slack.problems() == []
 
     @pytest.mark.parametrize("failure", ["archived", "token"])
-    async def test_a_broken_channel_waits_with_its_queue_and_goes_on(
+    async def test_a_broken_channel_keeps_its_queue_and_continues(
         self, slack: SlackEmulator, make: Make, channel: str, failure: str
     ) -> None:
         feed = await make()

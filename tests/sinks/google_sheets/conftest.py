@@ -182,7 +182,7 @@ def google(emulator):
 
 
 @pytest.fixture
-async def make_decision_sheet(google, key_file):
+async def make_harness(google, key_file):
     desks = []
 
     def make(tabs=(), **settings):
@@ -195,6 +195,6 @@ async def make_decision_sheet(google, key_file):
 
 
 @pytest.fixture
-def harness(make_decision_sheet):
+def harness(make_harness):
     """An empty spreadsheet without the tab."""
-    return make_decision_sheet()
+    return make_harness()

@@ -114,8 +114,8 @@ async def test_lost_tags_are_put_back_by_the_headers(busy):
     assert len(busy.google.column_tags(busy.id, TAB)) == len(TITLES)
 
 
-async def test_a_column_that_moves_while_it_gets_its_tag_is_found_again(make_decision_sheet):
-    harness = make_decision_sheet(tabs=[TAB])
+async def test_a_column_that_moves_while_it_gets_its_tag_is_found_again(make_harness):
+    harness = make_harness(tabs=[TAB])
     header = ["Mine", "Candidate", "Interview ID"]
     harness.person.write(TAB, [header, *[[f"mine {n}", "Old", interview_id(n)] for n in (1, 2)]])
     harness.google.before_write = once(lambda: harness.person.insert_columns(TAB, 0))
@@ -125,22 +125,22 @@ async def test_a_column_that_moves_while_it_gets_its_tag_is_found_again(make_dec
     assert [row[0] for row in harness.rows()] == [None] * 3
 
 
-async def test_configured_columns_have_their_titles_and_order(make_decision_sheet):
+async def test_configured_columns_have_their_titles_and_order(make_harness):
     columns = [{"field": "interview_id", "title": "Id"}, {"field": "candidate_last_name"}, {"field": "score"}]
-    harness = make_decision_sheet(columns=columns)
+    harness = make_harness(columns=columns)
     await harness.show(person_of(1, candidate_last_name="Knight", score=4))
     assert harness.rows() == [["Id", "Last name", "Score"], [interview_id(1), "Knight", 4]]
 
 
-async def test_the_key_alone_makes_a_table(make_decision_sheet):
-    harness = make_decision_sheet(columns=[{"field": "interview_id"}])
+async def test_the_key_alone_makes_a_table(make_harness):
+    harness = make_harness(columns=[{"field": "interview_id"}])
     await harness.show(person_of(1))
     await harness.show(person_of(2))
     assert harness.rows() == [["Interview ID"], [interview_id(1)], [interview_id(2)]]
 
 
-async def test_a_column_added_to_the_configuration_is_added_at_the_right(make_decision_sheet):
-    harness = make_decision_sheet(columns=[{"field": "candidate_name"}])
+async def test_a_column_added_to_the_configuration_is_added_at_the_right(make_harness):
+    harness = make_harness(columns=[{"field": "candidate_name"}])
     await harness.show(person_of(1))
     harness.person.insert_columns(TAB, 2)
     harness.person.write(TAB, [["Mine"], ["my note"]], 0, 2)
@@ -151,10 +151,10 @@ async def test_a_column_added_to_the_configuration_is_added_at_the_right(make_de
     assert harness.rows()[1] == ["Wayne Knight 1", interview_id(1), "my note", 4]
 
 
-async def test_two_tabs_of_one_spreadsheet_keep_apart(make_decision_sheet):
-    one = make_decision_sheet()
+async def test_two_tabs_of_one_spreadsheet_keep_apart(make_harness):
+    one = make_harness()
     await one.show(person_of(1))
-    two = make_decision_sheet(worksheet="Second")
+    two = make_harness(worksheet="Second")
     two.id = one.id
     two.config = two.config.model_copy(update={"spreadsheet": one.id})
     await two.restart()
@@ -165,10 +165,10 @@ async def test_two_tabs_of_one_spreadsheet_keep_apart(make_decision_sheet):
     assert one.records("Second")[interview_id(1)]["Score"] is None
 
 
-async def test_of_two_processes_that_read_the_same_only_one_lands_and_the_other_looks_again(make_decision_sheet):
-    one = make_decision_sheet()
+async def test_of_two_processes_that_read_the_same_only_one_lands_and_the_other_looks_again(make_harness):
+    one = make_harness()
     await one.show(person_of(1))
-    two = make_decision_sheet()
+    two = make_harness()
     two.id, two.config, two.context.notes = one.id, one.config, dict(one.context.notes)
     await two.restart()
     await two.show(scored(person_of(1), 4))  # and now its reply serves as the read of what comes within 5 seconds

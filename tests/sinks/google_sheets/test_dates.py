@@ -30,8 +30,8 @@ def finished():
 
 
 @pytest.fixture
-def earlier(make_decision_sheet):
-    harness = make_decision_sheet(tabs=[TAB])
+def earlier(make_harness):
+    harness = make_harness(tabs=[TAB])
     harness.person.write(TAB, EARLIER)
     return harness
 
@@ -126,8 +126,8 @@ async def test_a_date_column_that_is_added_later_shows_dates_in_rows_that_are_th
     assert number_format(harness, "Shortlisted") == DATE_FORMAT
 
 
-async def test_many_rows_of_an_earlier_tool_cost_one_more_read(make_decision_sheet):
-    harness = make_decision_sheet(tabs=[TAB])
+async def test_many_rows_of_an_earlier_tool_cost_one_more_read(make_harness):
+    harness = make_harness(tabs=[TAB])
     people = [person_of(number) for number in range(1, 201)]
     harness.google.fill(harness.id, TAB, [EARLIER[0], *[["", "", "", "", "", "", "", each.id] for each in people]])
     await harness.show(person_of(201))

@@ -59,8 +59,8 @@ class DecisionSheet:
 
 
 @pytest.fixture
-async def sheet(make_decision_sheet):
-    one = DecisionSheet(make_decision_sheet(decision_column=TITLE))
+async def sheet(make_harness):
+    one = DecisionSheet(make_harness(decision_column=TITLE))
     await one.harness.settle(*one.interviews)
     assert await one.read() == []
     assert await one.read() == []
@@ -76,8 +76,8 @@ async def test_the_column_has_a_drop_down_and_stays_outside_of_the_columns_of_th
     assert (await sheet.harness.verify()).in_sync
 
 
-async def test_a_tab_with_a_format_and_a_summary_gets_the_column_too(make_decision_sheet):
-    one = DecisionSheet(make_decision_sheet(decision_column=TITLE, style=True))
+async def test_a_tab_with_a_format_and_a_summary_gets_the_column_too(make_harness):
+    one = DecisionSheet(make_harness(decision_column=TITLE, style=True))
     await one.harness.settle(*one.interviews)
     await one.read()
     assert one.google.header(one.harness.id, TAB) == [*TITLES, TITLE]
@@ -143,7 +143,7 @@ async def test_the_read_after_a_refill_decides_nothing(sheet):
     assert [await sheet.read(), await sheet.read()] == [[], []]
 
 
-async def test_without_the_setting_nothing_is_read_and_the_next_read_is_a_baseline(sheet, make_decision_sheet):
+async def test_without_the_setting_nothing_is_read_and_the_next_read_is_a_baseline(sheet, make_harness):
     sink = sheet.harness.sink_class("hiring", sheet.harness.config.model_copy(update={"decision_column": ""}))
     sheet.harness.sink, on = sink, sheet.harness.sink
     assert (sink.schedules, sink.scheduled(0, 1)) == (False, ())
@@ -156,8 +156,8 @@ async def test_without_the_setting_nothing_is_read_and_the_next_read_is_a_baseli
     assert [await sheet.read(), await sheet.read()] == [[], []]
 
 
-async def test_an_existing_column_with_the_title_is_used_and_its_values_are_a_baseline(make_decision_sheet):
-    one = DecisionSheet(make_decision_sheet(decision_column=TITLE, tabs=[TAB]))
+async def test_an_existing_column_with_the_title_is_used_and_its_values_are_a_baseline(make_harness):
+    one = DecisionSheet(make_harness(decision_column=TITLE, tabs=[TAB]))
     one.person.write(TAB, [["Notes", TITLE]])
     await one.harness.settle(*one.interviews)
     one.choose(one.ids[0], "Reject")
@@ -183,8 +183,8 @@ async def test_a_read_costs_one_call(sheet):
     assert sheet.harness.counts() == {"read": 1}
 
 
-async def test_a_tab_whose_columns_are_deleted_before_the_column_is_made_gets_none(make_decision_sheet):
-    one = DecisionSheet(make_decision_sheet(decision_column=TITLE))
+async def test_a_tab_whose_columns_are_deleted_before_the_column_is_made_gets_none(make_harness):
+    one = DecisionSheet(make_harness(decision_column=TITLE))
     await one.harness.settle(*one.interviews)
 
     def delete_columns():
@@ -196,8 +196,8 @@ async def test_a_tab_whose_columns_are_deleted_before_the_column_is_made_gets_no
     assert one.google.header(one.harness.id, TAB) == []
 
 
-async def test_a_column_whose_reply_was_lost_is_made_once(make_decision_sheet):
-    one = DecisionSheet(make_decision_sheet(decision_column=TITLE))
+async def test_a_column_whose_reply_was_lost_is_made_once(make_harness):
+    one = DecisionSheet(make_harness(decision_column=TITLE))
     await one.harness.settle(*one.interviews)
     one.google.faults.choose(lambda kind: APPLY_503 if kind == "write" else None)
     await one.read()

@@ -24,7 +24,7 @@ async def test_a_sheet_that_is_not_shared_says_with_whom_to_share_it(harness):
     assert error.fix == f"share the sheet with {EMAIL} as editor"
 
 
-async def test_it_goes_on_once_it_is_shared(harness):
+async def test_it_continues_when_the_sheet_is_shared(harness):
     harness.person.unshare(EMAIL)
     await harness.broken(person_of(1))
     harness.person.share(EMAIL)
@@ -302,13 +302,13 @@ async def test_check_says_who_can_open_what(harness):
     assert harness.google.tags(harness.id) == []
 
 
-async def test_check_says_that_the_tab_exists(make_decision_sheet):
-    [finding] = await make_decision_sheet(tabs=["interviews"]).sink.check_connection()
+async def test_check_says_that_the_tab_exists(make_harness):
+    [finding] = await make_harness(tabs=["interviews"]).sink.check_connection()
     assert finding.message.endswith('the tab "Interviews" exists')
 
 
-async def test_check_says_that_each_position_gets_a_tab(make_decision_sheet):
-    [finding] = await make_decision_sheet(worksheet="Hiring {position}").sink.check_connection()
+async def test_check_says_that_each_position_gets_a_tab(make_harness):
+    [finding] = await make_harness(worksheet="Hiring {position}").sink.check_connection()
     promise = 'each position gets a tab of its own, titled "Hiring {position}", when its first row is written'
     assert finding.message.endswith(promise)
 

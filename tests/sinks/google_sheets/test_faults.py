@@ -44,8 +44,8 @@ def at(call, name):
     ("call", "name"),
     [("read", name) for name in READ] + [("write", name) for name in EVERY] + [("token", name) for name in TOKEN],
 )
-async def test_the_sheet_is_right_after_any_fault_of_any_call(make_decision_sheet, name, call):
-    harness = make_decision_sheet(sink=QuickSink)
+async def test_the_sheet_is_right_after_any_fault_of_any_call(make_harness, name, call):
+    harness = make_harness(sink=QuickSink)
     people = [person_of(number) for number in range(1, 6)]
     if call != "token":
         await harness.show(*people[:2])
@@ -56,8 +56,8 @@ async def test_the_sheet_is_right_after_any_fault_of_any_call(make_decision_shee
 
 
 @pytest.mark.parametrize("name", APPLIED)
-async def test_a_tab_whose_making_was_not_answered_is_made_once(make_decision_sheet, name):
-    harness = make_decision_sheet(sink=QuickSink)
+async def test_a_tab_whose_making_was_not_answered_is_made_once(make_harness, name):
+    harness = make_harness(sink=QuickSink)
     harness.google.faults.add(at("write", name))
     await harness.settle(person_of(1), person_of(2))
     assert harness.google.titles(harness.id) == ["Sheet1", "Interviews"]
@@ -65,8 +65,8 @@ async def test_a_tab_whose_making_was_not_answered_is_made_once(make_decision_sh
 
 
 @pytest.mark.parametrize("name", APPLIED)
-async def test_an_answer_that_was_lost_costs_one_read_more_and_overwrites_no_correction(make_decision_sheet, name):
-    harness = make_decision_sheet(sink=QuickSink)
+async def test_an_answer_that_was_lost_costs_one_read_more_and_overwrites_no_correction(make_harness, name):
+    harness = make_harness(sink=QuickSink)
     await harness.show(person_of(1))
     harness.person.edit("Interviews", 1, 0, "Corrected")
     harness.google.faults.add(at("write", name))
@@ -74,8 +74,8 @@ async def test_an_answer_that_was_lost_costs_one_read_more_and_overwrites_no_cor
     assert harness.records()[interview_id(1)]["Candidate"] == "Corrected"
 
 
-async def test_an_unanswered_write_is_reported_as_unclear(make_decision_sheet):
-    harness = make_decision_sheet(sink=QuickSink)
+async def test_an_unanswered_write_is_reported_as_unclear(make_harness):
+    harness = make_harness(sink=QuickSink)
     harness.google.faults.add(at("write", "drop"))
     result = await harness.deliver(person_of(1))
     [outcome] = result.outcomes
@@ -91,16 +91,16 @@ async def test_a_read_that_failed_is_repeated_at_once(harness):
     assert len(harness.records()) == 1
 
 
-async def test_a_write_is_never_repeated_in_a_call(make_decision_sheet):
-    harness = make_decision_sheet(sink=QuickSink)
+async def test_a_write_is_never_repeated_in_a_call(make_harness):
+    harness = make_harness(sink=QuickSink)
     harness.google.faults.add(at("write", "refuse"))
     await harness.deliver(person_of(1))
     assert harness.google.titles(harness.id) == ["Sheet1"]
 
 
 @pytest.mark.parametrize("crash_restart", [True, False])
-async def test_a_request_that_arrives_after_its_retry_is_refused(make_decision_sheet, crash_restart):
-    harness = make_decision_sheet(sink=QuickSink)
+async def test_a_request_that_arrives_after_its_retry_is_refused(make_harness, crash_restart):
+    harness = make_harness(sink=QuickSink)
     await harness.show(person_of(1))
     harness.google.faults.add(Fault(FaultKind.LATE, "write"))
     await harness.deliver(scored(person_of(1), 2), person_of(2))
@@ -113,8 +113,8 @@ async def test_a_request_that_arrives_after_its_retry_is_refused(make_decision_s
     assert len(harness.records()) == 3
 
 
-async def test_a_late_request_that_lands_first_is_noticed_by_its_guard(make_decision_sheet):
-    harness = make_decision_sheet(sink=QuickSink)
+async def test_a_late_request_that_lands_first_is_noticed_by_its_guard(make_harness):
+    harness = make_harness(sink=QuickSink)
     await harness.show(person_of(1))
     harness.google.faults.add(Fault(FaultKind.LATE, "write"))
     await harness.deliver(scored(person_of(1), 2), person_of(2))
@@ -124,8 +124,8 @@ async def test_a_late_request_that_lands_first_is_noticed_by_its_guard(make_deci
     assert len(harness.records()) == 2
 
 
-async def test_a_late_request_that_hits_moved_rows_is_made_good(make_decision_sheet):
-    harness = make_decision_sheet(sink=QuickSink)
+async def test_a_late_request_that_hits_moved_rows_is_made_good(make_harness):
+    harness = make_harness(sink=QuickSink)
     people = [person_of(number) for number in range(1, 6)]
     await harness.show(*people)
     harness.google.faults.add(Fault(FaultKind.LATE, "write"))
@@ -172,8 +172,8 @@ async def test_a_lost_lease_sends_nothing(harness):
     assert harness.counts() == {"read": 1}
 
 
-async def test_no_answer_is_believed_without_the_sheet_in_it(make_decision_sheet):
-    harness = make_decision_sheet(sink=QuickSink)
+async def test_no_answer_is_believed_without_the_sheet_in_it(make_harness):
+    harness = make_harness(sink=QuickSink)
     harness.google.faults.add(at("write", "empty 200"))
     result = await harness.deliver(person_of(1))
     assert result.outcomes == [RetryLater("an answer of Google could not be read", unclear=True)]

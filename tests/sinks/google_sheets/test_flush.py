@@ -34,8 +34,8 @@ async def test_a_score_writes_only_the_cells_that_changed(harness):
     assert (row["Candidate"], row["Score"]) == ("Wayne K. (corrected)", 4.5)
 
 
-async def test_times_are_serial_numbers_in_the_time_zone_of_the_spreadsheet(make_decision_sheet):
-    harness = make_decision_sheet(timezone="America/New_York")
+async def test_times_are_serial_numbers_in_the_time_zone_of_the_spreadsheet(make_harness):
+    harness = make_harness(timezone="America/New_York")
     at = int(datetime(2025, 7, 1, 16, 30, tzinfo=ZoneInfo("UTC")).timestamp() * 1000)
     await harness.show(person_of(1, created_at=at))
     serial = harness.records()[interview_id(1)]["Invited"]
@@ -91,7 +91,7 @@ async def test_an_older_reply_is_not(harness):
     assert harness.counts() == {"read": 1, "write": 1}
 
 
-async def test_a_restart_goes_on_where_it_was(harness):
+async def test_a_restart_continues_the_work(harness):
     await harness.show(person_of(1))
     await harness.restart()
     await harness.show(scored(person_of(1), 5), person_of(2))

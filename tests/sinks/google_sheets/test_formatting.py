@@ -16,8 +16,8 @@ SETUP = "hf.setup"
 
 
 @pytest.fixture
-def styled(make_decision_sheet):
-    return make_decision_sheet(style=True)
+def styled(make_harness):
+    return make_harness(style=True)
 
 
 def marks(harness, key=SETUP):
@@ -120,8 +120,8 @@ async def test_there_are_filter_views_of_what_is_to_do(styled):
     assert views["To review"]["sortSpecs"][0]["dimensionIndex"] == styled.place("Completed")
 
 
-async def test_a_tab_that_was_there_is_left_as_it_is(make_decision_sheet):
-    harness = make_decision_sheet(tabs=["Interviews"], style=True)
+async def test_a_tab_that_was_there_is_left_as_it_is(make_harness):
+    harness = make_harness(tabs=["Interviews"], style=True)
     await harness.show(person_of(1))
     assert looks(harness) == {}
     assert grid(harness) == {}
@@ -176,8 +176,8 @@ async def test_a_lost_answer_neither_fails_a_delivery_nor_doubles_a_rule(styled,
     assert styled.google.titles(styled.id).count("Summary") == 1
 
 
-async def test_the_tabs_of_all_new_positions_are_dressed_by_one_write_and_summed_up_in_one_tab(make_decision_sheet):
-    harness = make_decision_sheet(style=True, worksheet="{position}")
+async def test_the_tabs_of_all_new_positions_are_dressed_by_one_write_and_summed_up_in_one_tab(make_harness):
+    harness = make_harness(style=True, worksheet="{position}")
     await harness.show(
         *(person_of(number, position_id=f"p{number}", position_name=f"Job {number}") for number in (1, 2, 3))
     )

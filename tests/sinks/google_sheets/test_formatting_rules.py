@@ -246,7 +246,7 @@ def test_a_summary_that_people_deleted_stays_deleted():
     assert [tab.title for tab in harness.book.tabs] == ["Sales", "People's", "Legal"]
 
 
-def test_a_summary_that_people_renamed_goes_on():
+def test_a_renamed_summary_is_still_updated():
     harness = SheetHarness(USUAL, "Sales", "Legal")
     harness.format_new_tabs(1, per_position=True)
     harness.book.titled("Summary").title = "Overview"

@@ -22,9 +22,9 @@ async def in_spanish(harness):
 
 
 @pytest.mark.parametrize("style", [True, False])
-async def test_the_titles_of_a_new_sheet_fit_into_its_columns(make_decision_sheet, style):
+async def test_the_titles_of_a_new_sheet_fit_into_its_columns(make_harness, style):
     """Google Sheets cuts a title before the next one. A bold character of the default font is 8 pixels wide at most."""
-    harness = make_decision_sheet(language="es", style=style)
+    harness = make_harness(language="es", style=style)
     await harness.show(person_of(1))
     with harness.google.lock:
         tab = harness.google.tab(harness.id, TAB)
@@ -33,8 +33,8 @@ async def test_the_titles_of_a_new_sheet_fit_into_its_columns(make_decision_shee
     assert [title for title, width in zip(titles, widths, strict=True) if width < 8 * len(title)] == []
 
 
-async def test_a_new_sheet_has_the_words_of_its_language(make_decision_sheet):
-    harness = make_decision_sheet(language="es")
+async def test_a_new_sheet_has_the_words_of_its_language(make_harness):
+    harness = make_harness(language="es")
     await harness.show(*INTERVIEWS)
     header, first, _ = harness.rows()
     assert header[:5] == ["Candidato", "Correo", "Teléfono", "Puesto", "Etapa"]
@@ -61,9 +61,9 @@ async def test_a_change_of_the_language_renames_the_headers_and_keeps_what_users
     assert (await harness.verify()).in_sync
 
 
-async def test_a_sheet_of_users_is_recognised_by_headers_in_another_language(make_decision_sheet):
+async def test_a_sheet_of_users_is_recognised_by_headers_in_another_language(make_harness):
     """For example in a copy of a sheet, which has no tags."""
-    harness = make_decision_sheet(tabs=[TAB], language="es")
+    harness = make_harness(tabs=[TAB], language="es")
     harness.person.write(TAB, [TITLES], 0, 0)
     await harness.settle(*INTERVIEWS)
     header = harness.google.header(harness.id, TAB)
@@ -82,9 +82,9 @@ async def test_a_row_of_users_with_titles_in_two_languages_is_not_the_header(har
     assert [row[0] for row in others if row and row[0]] == ["Candidate"]
 
 
-async def test_the_days_of_waiting_are_a_formula_that_ends_with_the_decision(make_decision_sheet):
+async def test_the_days_of_waiting_are_a_formula_that_ends_with_the_decision(make_harness):
     """The sheet computes it, so that it is right on every day and no verification sees a difference."""
-    harness = make_decision_sheet(columns=WAITING)
+    harness = make_harness(columns=WAITING)
     await harness.show(*INTERVIEWS)
     assert harness.column("Waiting (days)") == ["=N(TODAY())-45910"] * 2
     harness.context.clock.advance(3 * 86_400)
@@ -96,8 +96,8 @@ async def test_the_days_of_waiting_are_a_formula_that_ends_with_the_decision(mak
     assert (report.in_sync, Stage.DISCARDED in {each.stage for each in harness.interviews.values()}) == (True, True)
 
 
-async def test_a_number_of_days_that_a_user_overwrote_is_a_correction(make_decision_sheet):
-    harness = make_decision_sheet(columns=WAITING)
+async def test_a_number_of_days_that_a_user_overwrote_is_a_correction(make_harness):
+    harness = make_harness(columns=WAITING)
     await harness.show(*INTERVIEWS)
     harness.person.edit(TAB, 1, harness.place("Waiting (days)"), None)
     report = await harness.verify()

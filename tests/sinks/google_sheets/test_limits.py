@@ -117,7 +117,7 @@ async def test_quota_that_ends_in_the_middle_keeps_what_was_written(harness):
 
 
 @pytest.mark.parametrize("call", ["read", "write"])
-async def test_a_429_closes_the_bucket_to_the_next_minute_for_everybody(harness, call):
+async def test_a_429_blocks_the_bucket_of_the_account_until_the_next_minute(harness, call):
     await harness.show(person_of(1))
     harness.context.clock.advance(60)
     harness.google.faults.add(Fault(FaultKind.STATUS, call, status=429, body="{}"))
@@ -149,8 +149,8 @@ async def test_a_429_that_names_a_time_is_obeyed(harness):
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-async def test_text_stays_text_whatever_it_looks_like(make_decision_sheet, text):
-    harness = make_decision_sheet(
+async def test_text_stays_text_whatever_it_looks_like(make_harness, text):
+    harness = make_harness(
         columns=[{"field": "candidate_name"}, {"field": "candidate_phone"}, {"field": "external_id"}]
     )
     await harness.show(person_of(1, candidate_name=text, candidate_phone=text, external_id=text))
@@ -160,9 +160,9 @@ async def test_text_stays_text_whatever_it_looks_like(make_decision_sheet, text)
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-async def test_every_cell_has_the_type_of_its_column(make_decision_sheet, text):
+async def test_every_cell_has_the_type_of_its_column(make_harness, text):
     """Texts are strings, dates and scores are numbers, and nothing is a formula."""
-    harness = make_decision_sheet(columns=[{"field": name} for name in SPECS])
+    harness = make_harness(columns=[{"field": name} for name in SPECS])
     texts = {name: text for name, spec in SPECS.items() if spec.kind is CellKind.TEXT and name != KEY}
     times = dict.fromkeys(("created_at", "completed", "archived", "finalist", "deleted"), 1_761_566_424_000)
     await harness.show(person_of(1, **{**texts, "stage": Stage.UNKNOWN}, **times, score=4.5))
@@ -190,8 +190,8 @@ async def test_a_text_longer_than_a_cell_is_cut_with_a_mark(harness):
 
 
 @pytest.mark.parametrize("title", ["Data 'Science' Lead", "=cmd|' /C calc'!A0", "مقابلات 🙂", "A1", "1:1", "Sheet!1"])
-async def test_a_tab_may_have_any_title(make_decision_sheet, title):
-    harness = make_decision_sheet(worksheet=title)
+async def test_a_tab_may_have_any_title(make_harness, title):
+    harness = make_harness(worksheet=title)
     await harness.show(person_of(1))
     await harness.show(scored(person_of(1), 4))
     assert harness.records(title)[interview_id(1)]["Score"] == 4

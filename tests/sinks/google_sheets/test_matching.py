@@ -29,7 +29,7 @@ def test_a_corrected_address_leaves_a_row_its_own():
     assert similarity(ELAINE, ELAINE | {"candidate_email": "benes@example.com"}) == 6
 
 
-def test_another_address_and_another_name_make_it_somebody_elses():
+def test_a_row_with_another_address_and_another_name_does_not_match():
     assert similarity(ELAINE, ELAINE | {"candidate_email": "george@example.com", "candidate_name": "George"}) == 0
 
 

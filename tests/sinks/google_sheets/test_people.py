@@ -169,7 +169,7 @@ async def test_a_row_that_people_deleted_stays_deleted(busy):
     assert interview_id(3) not in busy.records()
 
 
-async def test_a_row_that_comes_back_is_brought_up_to_date(busy):
+async def test_a_restored_row_is_updated(busy):
     row = busy.rows()[3]
     busy.person.delete_rows(TAB, 3)
     await busy.show(scored(INTERVIEWS[2], 4))
@@ -209,7 +209,7 @@ async def test_a_spoilt_id_is_put_back_where_the_rest_of_the_row_shows_whose_it_
 
 
 @pytest.mark.parametrize("value", ["zzz", 17])
-async def test_a_spoilt_id_in_a_row_that_shows_somebody_else_is_left_alone(busy, value):
+async def test_a_damaged_id_in_a_row_with_other_data_is_not_restored(busy, value):
     busy.person.edit(TAB, 2, busy.place("Interview ID"), value)
     busy.person.edit(TAB, 2, busy.place("Email"), "somebody@example.com")
     busy.person.edit(TAB, 2, busy.place("Candidate"), "Somebody Else")
@@ -219,7 +219,7 @@ async def test_a_spoilt_id_in_a_row_that_shows_somebody_else_is_left_alone(busy,
 
 
 @pytest.mark.parametrize("value", ["zzz", None, 17])
-async def test_a_spoilt_id_comes_back_to_a_row_with_a_corrected_address_too(busy, value):
+async def test_a_damaged_id_is_restored_in_a_row_with_a_corrected_address(busy, value):
     busy.person.edit(TAB, 2, busy.place("Interview ID"), value)
     busy.person.edit(TAB, 2, busy.place("Email"), "kramer@example.com")
     await busy.settle(scored(INTERVIEWS[1], 4))
@@ -267,8 +267,8 @@ async def test_a_tab_renamed_between_read_and_write_is_followed_in_the_same_call
     assert busy.records("Renamed")[interview_id(1)]["Score"] == 4
 
 
-async def test_an_existing_tab_with_other_columns_gets_ours_at_the_right(make_decision_sheet):
-    harness = make_decision_sheet(tabs=["Interviews"])
+async def test_an_existing_tab_with_other_columns_gets_ours_at_the_right(make_harness):
+    harness = make_harness(tabs=["Interviews"])
     harness.person.write(TAB, [["Owner", "email", "Deadline"], ["Ada", "x@example.com", "soon"]])
     await harness.show(person_of(1), person_of(2))
     added = [title for title in TITLES if title != "Email"]
@@ -277,15 +277,15 @@ async def test_an_existing_tab_with_other_columns_gets_ours_at_the_right(make_de
     assert [record["Owner"] for record in harness.google.records(harness.id, TAB)] == [None, None, "Ada"]
 
 
-async def test_an_empty_tab_with_the_right_name_gets_the_header(make_decision_sheet):
-    harness = make_decision_sheet(tabs=["Interviews"])
+async def test_an_empty_tab_with_the_right_name_gets_the_header(make_harness):
+    harness = make_harness(tabs=["Interviews"])
     await harness.show(person_of(1))
     assert harness.google.header(harness.id, TAB) == TITLES
     assert len(harness.records()) == 1
 
 
-async def test_rows_with_our_ids_that_were_there_before_are_taken_over(make_decision_sheet):
-    harness = make_decision_sheet(tabs=["Interviews"])
+async def test_rows_with_our_ids_that_were_there_before_are_taken_over(make_harness):
+    harness = make_harness(tabs=["Interviews"])
     harness.person.write(TAB, [["Candidate", "Interview ID", "Notes"], ["Old", interview_id(1), "mine"]])
     await harness.show(person_of(1), person_of(2))
     record = harness.records()[interview_id(1)]
@@ -294,8 +294,8 @@ async def test_rows_with_our_ids_that_were_there_before_are_taken_over(make_deci
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3])
-async def test_the_first_rows_do_not_look_like_the_header_in_the_smallest_grids(make_decision_sheet, rows):
-    harness = make_decision_sheet(tabs=[Tab.blank(0, TAB, rows, 3)])
+async def test_the_first_rows_do_not_look_like_the_header_in_the_smallest_grids(make_harness, rows):
+    harness = make_harness(tabs=[Tab.blank(0, TAB, rows, 3)])
     await harness.show(person_of(1), person_of(2))
     look = harness.google.cell(harness.id, TAB, 1, 0).get("userEnteredFormat", {})
     assert "bold" not in look.get("textFormat", {})

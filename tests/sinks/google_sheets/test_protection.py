@@ -203,8 +203,8 @@ async def test_cells_that_are_protected_between_read_and_write_are_skipped_as_we
     assert not (await harness.verify()).in_sync
 
 
-async def test_a_row_that_is_to_be_removed_waits_until_it_may_be_emptied(make_decision_sheet):
-    harness = make_decision_sheet(on_delete="remove")
+async def test_a_row_that_is_to_be_removed_waits_until_it_may_be_emptied(make_harness):
+    harness = make_harness(on_delete="remove")
     await harness.show(person_of(1))
     harness.person.protect_rows(TAB, 1)
     harness.context.clock.advance(60)

@@ -26,17 +26,17 @@ JOBS = [applicant(number, number % 3) for number in range(1, 10)]
 
 
 @pytest.fixture
-async def jobs(make_decision_sheet):
+async def jobs(make_harness):
     """Nine interviews for three positions, each position in its own tab."""
-    harness = make_decision_sheet(worksheet="{position}")
+    harness = make_harness(worksheet="{position}")
     await harness.show(*JOBS)
     harness.google.forget_calls()
     harness.context.clock.advance(60)
     return harness
 
 
-async def test_each_position_gets_a_tab_in_one_read_and_one_write(make_decision_sheet):
-    harness = make_decision_sheet(worksheet="{position}")
+async def test_each_position_gets_a_tab_in_one_read_and_one_write(make_harness):
+    harness = make_harness(worksheet="{position}")
     await harness.show(*JOBS)
     assert (harness.counts()["read"], harness.counts()["write"]) == (1, 1)
     assert harness.google.titles(harness.id) == ["Sheet1", "Job 1", "Job 2", "Job 0"]
@@ -178,7 +178,7 @@ async def test_accept_leaves_the_rows_of_a_deleted_tab_deleted_and_new_interview
     assert jobs.records("Job 1").keys() == {new.id}
 
 
-async def test_a_deleted_tab_that_comes_back_goes_on_by_itself(jobs):
+async def test_a_restored_tab_is_used_again_automatically(jobs):
     book = jobs.google.book(jobs.id)
     tab = next(tab for tab in book.tabs if tab.title == "Job 1")
     tags = dict(book.tags)
@@ -209,8 +209,8 @@ async def test_a_tab_that_was_replaced_under_its_title_is_adopted_on_request(job
     assert (await jobs.verify()).in_sync
 
 
-async def test_an_emptied_tab_waits_for_a_person_while_the_others_are_written(make_decision_sheet):
-    harness = make_decision_sheet(worksheet="{position}")
+async def test_an_emptied_tab_waits_for_a_person_while_the_others_are_written(make_harness):
+    harness = make_harness(worksheet="{position}")
     full = [applicant(number, 1) for number in range(1, 41)]
     await harness.show(*full, applicant(41, 2))
     harness.person.delete_rows("Job 1", 1, 20)
@@ -244,14 +244,14 @@ async def test_the_mode_of_the_operator_decides_about_the_rows_of_the_only_tab(h
     assert (await harness.verify()).in_sync
 
 
-async def test_without_a_position_there_is_a_tab_for_the_others(make_decision_sheet):
-    harness = make_decision_sheet(worksheet="Hiring {position}")
+async def test_without_a_position_there_is_a_tab_for_the_others(make_harness):
+    harness = make_harness(worksheet="Hiring {position}")
     await harness.show(person_of(1, position_id=None, position_name="x"), applicant(2, 1))
     assert harness.google.titles(harness.id)[1:] == ["Hiring Other", "Hiring Job 1"]
 
 
-async def test_a_title_in_use_gets_a_number(make_decision_sheet):
-    harness = make_decision_sheet(tabs=["engineer"], worksheet="{position}")
+async def test_a_title_in_use_gets_a_number(make_harness):
+    harness = make_harness(tabs=["engineer"], worksheet="{position}")
     await harness.show(applicant(1, 1, "Engineer"), applicant(2, 2, "ENGINEER"))
     assert harness.google.titles(harness.id) == ["engineer", "Engineer (2)", "ENGINEER (3)"]
 
@@ -271,8 +271,8 @@ async def test_rows_that_move_in_one_tab_are_repaired_there(jobs):
     assert found == {interview_id(n): (4 if n < 7 else None) for n in range(1, 10)}
 
 
-async def test_a_lost_answer_doubles_no_tab_and_no_row(make_decision_sheet):
-    harness = make_decision_sheet(worksheet="{position}")
+async def test_a_lost_answer_doubles_no_tab_and_no_row(make_harness):
+    harness = make_harness(worksheet="{position}")
     harness.google.faults.add(replace(faults.APPLY_503, match="write"))
     await harness.settle(*JOBS)
     assert len(harness.google.titles(harness.id)) == 4
@@ -280,8 +280,8 @@ async def test_a_lost_answer_doubles_no_tab_and_no_row(make_decision_sheet):
 
 
 @pytest.mark.parametrize("name", ["=cmd|' /C calc'!A0", "Data 'Science' Lead", "مقابلات 🙂", "x" * 300, " \n "])
-async def test_a_position_may_have_any_name(make_decision_sheet, name):
-    harness = make_decision_sheet(worksheet="{position}")
+async def test_a_position_may_have_any_name(make_harness, name):
+    harness = make_harness(worksheet="{position}")
     await harness.show(applicant(1, 1, name))
     await harness.show(scored(applicant(1, 1, name), 4))
     [title] = harness.google.titles(harness.id)[1:]

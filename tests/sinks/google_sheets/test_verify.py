@@ -104,8 +104,8 @@ async def test_a_deleted_row_is_reported_and_stays_deleted(full):
     assert interview_id(7) not in full.records()
 
 
-async def test_with_recreate_a_deleted_row_is_written_again(make_decision_sheet):
-    harness = make_decision_sheet(recreate=True)
+async def test_with_recreate_a_deleted_row_is_written_again(make_harness):
+    harness = make_harness(recreate=True)
     await harness.show(*INTERVIEWS)
     harness.person.delete_rows(TAB, 7)
     harness.context.clock.advance(60)
@@ -141,7 +141,7 @@ async def test_a_doubled_id_is_reported_and_nothing_is_deleted(full):
     assert full.column("Interview ID").count(interview_id(2)) == 2
 
 
-async def test_a_new_column_is_filled_in_all_rows(make_decision_sheet, full):
+async def test_a_new_column_is_filled_in_all_rows(make_harness, full):
     full.config = full.config.model_copy(
         update={"columns": (*full.config.columns, type(full.config.columns[0])(field="hash"))}
     )
@@ -151,7 +151,7 @@ async def test_a_new_column_is_filled_in_all_rows(make_decision_sheet, full):
     assert full.column("Hash") == [f"h-{each.id}" for each in INTERVIEWS]
 
 
-async def test_a_column_taken_out_of_the_settings_is_people_s_until_it_comes_back_and_is_filled(full):
+async def test_a_column_that_is_not_configured_belongs_to_users_until_it_is_configured_again(full):
     columns = full.config.columns
     without = tuple(column for column in columns if column.field != "score")
     full.config = full.config.model_copy(update={"columns": without})
@@ -210,8 +210,8 @@ async def test_a_header_below_other_rows_is_found(full):
     assert (await full.verify()).in_sync
 
 
-async def test_a_deleted_interview_is_cleared_where_that_is_wanted(make_decision_sheet):
-    harness = make_decision_sheet(on_delete="clear")
+async def test_a_deleted_interview_is_cleared_where_that_is_wanted(make_harness):
+    harness = make_harness(on_delete="clear")
     await harness.show(*INTERVIEWS[:2])
     await harness.show(replace(INTERVIEWS[0], stage=Stage.DELETED))
     record = harness.records()[interview_id(1)]
@@ -222,8 +222,8 @@ async def test_a_deleted_interview_is_cleared_where_that_is_wanted(make_decision
     assert (await harness.verify()).in_sync
 
 
-async def test_nothing_of_a_deleted_interview_stays_where_that_is_wanted_but_people_s_notes_do(make_decision_sheet):
-    harness = make_decision_sheet(on_delete="remove")
+async def test_nothing_of_a_deleted_interview_stays_where_that_is_wanted_but_people_s_notes_do(make_harness):
+    harness = make_harness(on_delete="remove")
     await harness.show(*INTERVIEWS[:3])
     harness.person.insert_columns(TAB, 1)
     harness.person.write(TAB, [["Notes"], ["one"], ["two"], ["three"]], 0, 1)
@@ -237,8 +237,8 @@ async def test_nothing_of_a_deleted_interview_stays_where_that_is_wanted_but_peo
     assert (await harness.verify()).in_sync
 
 
-async def test_an_interview_that_left_the_routes_goes_and_comes_back_with_them(make_decision_sheet):
-    harness = make_decision_sheet(on_leave="remove")
+async def test_a_row_is_removed_and_restored_with_its_route(make_harness):
+    harness = make_harness(on_leave="remove")
     await harness.show(*INTERVIEWS[:3])
     harness.context.clock.advance(60)
     harness.know([INTERVIEWS[1]], unrouted=True)
@@ -251,8 +251,8 @@ async def test_an_interview_that_left_the_routes_goes_and_comes_back_with_them(m
     assert harness.records()[interview_id(2)]["Candidate"] == "Wayne Knight 2"
 
 
-async def test_rows_that_move_while_one_is_removed_lose_nothing(make_decision_sheet):
-    harness = make_decision_sheet(on_delete="remove")
+async def test_rows_that_move_while_one_is_removed_lose_nothing(make_harness):
+    harness = make_harness(on_delete="remove")
     await harness.show(*INTERVIEWS[:6])
     harness.context.clock.advance(60)
     harness.google.before_write = lambda: harness.person.sort(TAB, 0, descending=len(harness.google.calls) % 2 == 0)
@@ -280,8 +280,8 @@ async def test_the_result_of_a_verification_is_kept(full):
     assert (note["in_sync"], note["counts"]) == (True, {"in sync": 40})
 
 
-async def test_a_verification_of_many_tabs_reads_them_all(make_decision_sheet):
-    harness = make_decision_sheet(worksheet="{position}")
+async def test_a_verification_of_many_tabs_reads_them_all(make_harness):
+    harness = make_harness(worksheet="{position}")
     people = [person_of(n, position_id=f"job-{n % 3}", position_name=f"Job {n % 3}") for n in range(1, 10)]
     await harness.show(*people)
     harness.know([scored(people[0], 4)])

@@ -236,7 +236,7 @@ def test_a_message_has_four_lines_at_most(
         (Stage.DELETED, "🗑️ An interview was deleted"),
     ],
 )
-def test_the_headline_says_where_the_interview_stands(stage: Stage, headline: str) -> None:
+def test_the_headline_shows_the_latest_step(stage: Stage, headline: str) -> None:
     interview = make_interview(candidate_name="Wayne", stage=stage, status="on_hold")
     assert as_text(content(interview)).splitlines()[0] == headline
 

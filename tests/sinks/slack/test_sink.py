@@ -177,7 +177,7 @@ async def test_a_post_takes_a_token_of_the_channel_and_of_the_workspace(
     assert "xoxb" not in str(context.taken)
 
 
-async def test_a_429_shuts_the_channel_for_everybody_and_counts_no_attempt(
+async def test_a_429_blocks_the_channel_for_all_sinks_and_counts_no_attempt(
     slack: SlackEmulator, sink: SlackSink, context: FakeContext, channel: str
 ) -> None:
     slack.faults.add(says(429, '{"ok":false,"error":"ratelimited"}', **{"Retry-After": "7"}))

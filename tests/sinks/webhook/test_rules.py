@@ -42,7 +42,7 @@ def test_any_delivery_id_becomes_a_header_without_full_stop(delivery_id):
 
 
 @given(st.text(), st.text())
-def test_hostile_text_comes_back_from_the_body_cleaned(name, email):
+def test_hostile_text_is_cleaned_in_the_body(name, email):
     delivery = make_delivery(number=1)
     values = {"candidate_name": name, "candidate_email": email, "score": 4.5}
     hostile = Delivery("d", "k", type(delivery.event)("e", "n", "i", 0, 0, values), None)

@@ -328,7 +328,7 @@ async def test_a_call_that_timed_out_cannot_race_with_the_next(workbook):
     assert workbook.column("Stage")[:2] == ["Shortlisted", "To evaluate"]
 
 
-async def test_formulas_of_users_are_computed_anew_when_opened(workbook):
+async def test_formulas_of_users_are_computed_when_the_file_is_opened(workbook):
     await workbook.show(make_interview())
     with workbook.edit() as sheet:
         sheet["N1"] = "=1+1"

@@ -142,7 +142,7 @@ async def test_a_deleted_interview_loses_its_row_when_so_configured(make_workboo
     assert workbook.sheet().auto_filter.ref == "A1:L4"
 
 
-async def test_an_interview_that_left_the_routes_goes_where_so_configured_and_comes_back_with_them(make_workbook):
+async def test_with_on_leave_a_row_is_removed_and_restored_with_its_route(make_workbook):
     workbook = make_workbook(on_leave="remove")
     await workbook.show(make_interview(number=1), make_interview(number=2))
     workbook.context.clock.advance(2)
@@ -153,7 +153,7 @@ async def test_an_interview_that_left_the_routes_goes_where_so_configured_and_co
     assert workbook.column("Interview ID") == [interview_id(2), interview_id(1)]
 
 
-async def test_an_interview_that_left_the_routes_usually_goes_on_showing_the_truth(workbook):
+async def test_an_interview_without_a_route_is_still_updated_by_default(workbook):
     left = make_delivery(interview=make_interview(number=1), state=True, unrouted=True)
     await run_batch(workbook.sink, [left], workbook.context)
     assert workbook.column("Interview ID") == [interview_id(1)]

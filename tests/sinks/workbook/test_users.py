@@ -227,7 +227,7 @@ async def test_a_row_that_users_deleted_stays_deleted(workbook):
     assert workbook.column("Interview ID") == [interview_id(2), interview_id(3)]
 
 
-async def test_a_deleted_row_that_comes_back_is_brought_up_to_date(workbook):
+async def test_a_restored_row_is_updated(workbook):
     await workbook.show(make_interview(number=1), make_interview(number=2))
     with workbook.edit() as sheet:
         row = [cell.value for cell in sheet[2]]
