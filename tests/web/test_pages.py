@@ -422,7 +422,7 @@ async def test_a_planned_delivery_was_not_received_and_shows_its_time(tmp_path):
 async def test_a_command_in_a_remedy_looks_like_code(tmp_path):
     async with dashboard(tmp_path, SHEET) as (_, client):
         with closing(sqlite3.connect(tmp_path / "data" / "connector.db")) as store, store:
-            store.execute("UPDATE sink SET paused = 'broken', reason = 'x', fix = 'set `path` & <wait>'")
+            store.execute("UPDATE sink SET paused = 'until_person', reason = 'x', fix = 'set `path` & <wait>'")
         page = (await client.get("/sinks/sheet")).text
         assert page.count("Set <code>path</code> &amp; &lt;wait&gt;.") == 2
 
