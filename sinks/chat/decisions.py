@@ -63,7 +63,7 @@ class Choice(StrEnum):
 LABELS: Mapping[Choice, str] = {
     Choice.SHORTLIST: gettext_noop("Shortlist"),
     Choice.DISCARD: gettext_noop("Discard…"),
-    Choice.BACK: gettext_noop("Back to review"),
+    Choice.BACK: gettext_noop("Back to evaluation"),
     Choice.UNDO: gettext_noop("Undo"),
 }
 """The labels of buttons. Dots mean that a dialog follows."""
@@ -76,13 +76,13 @@ OFFERED: Mapping[Stage, tuple[Choice, ...]] = {
 _STAMPS: Mapping[Decision, str] = {
     Decision.SHORTLIST: gettext_noop("Shortlisted by {user}"),
     Decision.DISCARD: gettext_noop("Discarded by {user}"),
-    Decision.BACK: gettext_noop("Moved back to review by {user}"),
+    Decision.BACK: gettext_noop("Moved back to evaluation by {user}"),
 }
 _UNDONE = gettext_noop("Undone by {user}")
 _WAITING: Mapping[Choice, str] = {
     Choice.SHORTLIST: gettext_noop("Shortlist, requested by {user}, waits for Hireflix"),
     Choice.DISCARD: gettext_noop("Discard, requested by {user}, waits for Hireflix"),
-    Choice.BACK: gettext_noop("Back to review, requested by {user}, waits for Hireflix"),
+    Choice.BACK: gettext_noop("Back to evaluation, requested by {user}, waits for Hireflix"),
     Choice.UNDO: gettext_noop("Undo, requested by {user}, waits for Hireflix"),
 }
 """The stamps while Hireflix does not answer."""
@@ -172,7 +172,7 @@ class DecisionRecord:
 
 def offered(interview: Interview, decided: DecisionRecord) -> Sequence[Choice]:
     """Returns the decisions that are possible now. An interview that is not completed cannot be moved back to
-    review.
+    evaluation.
     """
     choices = OFFERED.get(decided.stage_of(interview), ())
     return [choice for choice in choices if choice is not Choice.BACK or interview.completed_at is not None]

@@ -72,8 +72,8 @@ def labels(about: Interview, decided: DecisionRecord | None = None, now: int = N
     [
         (Stage.PENDING, []),
         (Stage.TO_EVALUATE, ["Shortlist", "Discard…"]),
-        (Stage.SHORTLISTED, ["Discard…", "Back to review"]),
-        (Stage.DISCARDED, ["Shortlist", "Back to review"]),
+        (Stage.SHORTLISTED, ["Discard…", "Back to evaluation"]),
+        (Stage.DISCARDED, ["Shortlist", "Back to evaluation"]),
         (Stage.DELETED, []),
         (Stage.UNKNOWN, []),
     ],
@@ -96,7 +96,7 @@ def test_a_decision_leaves_a_stamp_that_can_be_undone_for_ten_minutes() -> None:
     shown = panel(about, ANA, NOW + UNDO_MS - 1, ENGLISH)
     assert (shown.stamp.text, shown.stamp.user) == ("Shortlisted by {user}", "UANA")
     assert labels(about, ANA, NOW + UNDO_MS - 1) == ["Undo"]
-    assert labels(about, ANA, NOW + UNDO_MS) == ["Discard…", "Back to review"]
+    assert labels(about, ANA, NOW + UNDO_MS) == ["Discard…", "Back to evaluation"]
 
 
 def test_the_stamp_stays_when_hireflix_reports_the_same_stage() -> None:
@@ -107,7 +107,7 @@ def test_the_stamp_stays_when_hireflix_reports_the_same_stage() -> None:
 def test_the_stamp_disappears_when_hireflix_reports_another_stage() -> None:
     about = interview(Stage.DISCARDED, updated_at=NOW + 100)
     assert panel(about, ANA, NOW + 200, ENGLISH).stamp is None
-    assert labels(about, ANA, NOW + 200) == ["Shortlist", "Back to review"]
+    assert labels(about, ANA, NOW + 200) == ["Shortlist", "Back to evaluation"]
 
 
 def test_the_stamp_does_not_depend_on_the_clock_of_hireflix() -> None:

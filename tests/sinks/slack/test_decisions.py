@@ -86,7 +86,7 @@ async def test_undo_disappears_after_ten_minutes_and_the_stamp_stays(finished: C
     assert finished.buttons == ["Undo"]
 
     await finished.run(700)
-    assert finished.buttons == ["Discard…", "Back to review"]
+    assert finished.buttons == ["Discard…", "Back to evaluation"]
     assert f"Shortlisted by <@{ANA}>" in finished.text
 
 
@@ -108,7 +108,7 @@ async def test_a_decision_in_hireflix_replaces_the_stamp(finished: Channel) -> N
     await finished.feed.take(payload("status-change", 1, now, **DONE, archived=now))
     await finished.run()
 
-    assert finished.buttons == ["Shortlist", "Back to review"]
+    assert finished.buttons == ["Shortlist", "Back to evaluation"]
     assert "Shortlisted by" not in finished.text
 
 
