@@ -80,20 +80,24 @@ class _Run:
         listed = await self._reader.api.positions()
         await self._reader.require_same_account(listed)
         ours = await store.query(source.counts)
-        known = {each.id for each in listed}
+        known = {each.id: each.name for each in listed}
+        renamed = await store.query(lambda connection: source.renamed(connection, known))
         unlisted = await store.query(lambda connection: source.positions(connection, known))
         wanted = [*listed, *unlisted]
         for number, position in enumerate(wanted):
             progress(number, len(wanted))
-            await self._compare(position, ours.get(position.id, {}), before.positions.get(position.id))
+            last = before.positions.get(position.id)
+            await self._compare(position, ours.get(position.id, {}), last, is_renamed=position.id in renamed)
         held = await self._delete(sum(sum(stages.values()) for stages in ours.values()))
         progress(len(wanted), len(wanted))
         result = await self._result(before, held)
         await put(store, RECONCILE_KEY, result)
         return result
 
-    async def _compare(self, position: Position, ours: Mapping[Stage, int], last: Compared | None) -> None:
-        """Compares the counters of a position, and its pages where they differ."""
+    async def _compare(
+        self, position: Position, ours: Mapping[Stage, int], last: Compared | None, *, is_renamed: bool
+    ) -> None:
+        """Compares the counters of a position, and its pages where they or the name of the position differ."""
         counters = await self._reader.api.counters(position.id)
         if counters is None:
             await self._take_gone(position)
@@ -101,7 +105,7 @@ class _Run:
         self._found.interviews += counters.total
         theirs = self._found.theirs[position.id] = _text(counters)
         same = Compared(theirs, _text_of(ours))
-        if self._options.complete or not (_are_equal(counters, ours) or same == last):
+        if self._options.complete or is_renamed or not (_are_equal(counters, ours) or same == last):
             await self._read(position)
 
     async def _take_gone(self, position: Position) -> None:

@@ -4,7 +4,7 @@ connection, in the caller's transaction.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -135,6 +135,12 @@ def counts(connection: Connection) -> dict[str, dict[Stage, int]]:
     for position_id, stage, count in rows:
         found.setdefault(position_id, {})[Stage(stage)] = count
     return found
+
+
+def renamed(connection: Connection, names: Mapping[str, str]) -> set[str]:
+    """Returns the positions that have interviews with another name than in `names` (id -> name)."""
+    rows = connection.execute(select(interview.c.position_id, interview.c.position_name).where(*_present()).distinct())
+    return {id_ for id_, name in rows if id_ in names and name != names[id_]}
 
 
 def present_at(connection: Connection, position_id: str) -> set[str]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 
 import pytest
+from sqlalchemy import select
 
 from connector.interview import Stage
 from connector.operations.source import OtherAccount
 from connector.operations.status import health
 from connector.store.erase import erase
+from connector.store.schema import interview
 from tests.operations.hireflix_world import DAY, HOUR, fill, source_at
 from tests.postgres import empty_store
 
@@ -222,6 +224,22 @@ async def test_with_a_difference_only_the_pages_of_that_position_are_read(synced
     result = await synced.reconcile(complete=False)
 
     assert (result.pages, result.added) == (1, {"stage": 1})
+
+
+async def test_a_renamed_position_is_renamed_in_every_row_and_no_chat_is_notified(synced):
+    """No webhook reports it; without this a sheet has two names of one position until each interview changes."""
+    position = next(iter(synced.account.positions.values()))
+    position.name = "Ventas 2027"
+    notified = len(await synced.deliveries("chat"))
+
+    first = await synced.reconcile(complete=False)
+    second = await synced.reconcile(complete=False)
+
+    names = select(interview.c.position_name).where(interview.c.position_id == position.id).distinct()
+    found = await synced.store.query(lambda connection: connection.execute(names).scalars().all())
+    assert found == ["Ventas 2027"]
+    assert (first.added.keys(), second.pages) == ({"position_name"}, 0)
+    assert all(each.silent for each in (await synced.deliveries("chat"))[notified:])
 
 
 async def test_a_difference_that_cannot_be_explained_is_read_only_once(synced):
