@@ -255,7 +255,7 @@ def _with_state(sink: SinkStatus, service: ServiceStatus) -> SinkStatus:
 
 
 def _troubles(service: ServiceStatus, source: SourceStatus, sinks: list[SinkStatus], now: int) -> list[Trouble]:
-    found = [*_of_service(service), *_of_source(source)]
+    found = [*_of_service(service), *_of_source(source, now)]
     for sink in sinks:
         found += _of_sink(sink, now)
     return found
@@ -343,11 +343,14 @@ def _of_listening(connection: Connection, names: Collection[str]) -> list[Troubl
     return found
 
 
-def _of_source(source: SourceStatus) -> Iterator[Trouble]:
+def _of_source(source: SourceStatus, now: int) -> Iterator[Trouble]:
     for refused in source.refused:
         if refused.reason not in REFUSAL_FIXES:
             continue
-        yield _trouble(TroubleKind.REFUSED_REQUESTS, "source", refusal_text(refused), NOT_STORED, refusal_fix(refused))
+        ago = format_duration(max(0, now - refused.last_at) / 1000)
+        since = ", and webhooks were accepted since" if (source.last_received_at or 0) > refused.last_at else ""
+        effect = f"the last {ago} ago{since}; {NOT_STORED}"
+        yield _trouble(TroubleKind.REFUSED_REQUESTS, "source", refusal_text(refused), effect, refusal_fix(refused))
     for count, kind, word in (
         (source.unreadable, TroubleKind.UNREADABLE_EVENTS, "unreadable"),
         (source.unknown, TroubleKind.UNKNOWN_EVENTS, "unknown"),

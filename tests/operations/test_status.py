@@ -12,7 +12,7 @@ from connector.operations.status import TroubleKind, health, remedy
 from connector.store import leases, processes, rollup
 from connector.store.schema import AttemptOutcome, attempt, sink
 from connector.testing import START
-from tests.store.kit import memory
+from tests.store.kit import add, memory
 
 NOW = START + 60_000
 OUTCOMES = ("rejected", "retry later", "unclear", "broken")
@@ -110,4 +110,11 @@ def test_a_resumed_sink_has_no_end_of_a_pause(store):
 def test_refused_requests_are_reported_as_not_stored_without_the_promise_of_a_repeat(store):
     rollup.count_refused(store, {"signature": 2}, NOW)
     (found,) = [each for each in health(store, NOW, ["chat"]).troubles if each.subject == "source"]
-    assert found.effect == "they are not stored, and Hireflix may not repeat them"
+    assert found.effect == "the last 0 s ago; they are not stored, and Hireflix may not repeat them"
+
+
+def test_refused_requests_say_whether_webhooks_were_accepted_since(store):
+    rollup.count_refused(store, {"signature": 2}, START - 120_000)
+    add(store, sink="chat")
+    (found,) = [each for each in health(store, NOW, ["chat"]).troubles if each.subject == "source"]
+    assert found.effect.startswith("the last 3 min ago, and webhooks were accepted since; they are not stored")
