@@ -309,14 +309,22 @@ def already_taken(mine: DecisionRequest, stored: StoredDecision, language: Langu
     return Refusal(text.format(decision=language.gettext(_WAITING[choice]), time=moment(stored.requested_at)), user)
 
 
+_FAILURES: Mapping[str, str] = {
+    "waiting": gettext_noop("Your decision is kept, and tried again automatically for a day: {reason}"),
+    "held": gettext_noop("Your decision waits for a confirmation on the dashboard: {reason}"),
+    "refused": gettext_noop("This did not work: {reason}"),
+    "unclear": gettext_noop("It is not clear whether this reached Hireflix, and an operator must look: {reason}"),
+    "dropped": gettext_noop("Not done: an operator dropped your decision."),
+}
+"""The texts for the user, by the state of the request."""
+
+
 def failure_text(result: Mapping[str, Any], language: Language) -> str:
     """Returns the text for the user after a request that changed nothing yet, `""` after one that did."""
-    if result["state"] == "waiting":
-        text = language.gettext("Your decision is kept, and tried again automatically for a day: {reason}")
-        return text.format(reason=result["reason"])
     if result["state"] == "done":
         return "" if result["changed"] else language.gettext("Nothing to do: Hireflix shows this already.")
-    return language.gettext("This did not work: {reason}").format(reason=result["reason"] or result["state"])
+    text = _FAILURES.get(str(result["state"]), _FAILURES["refused"])
+    return language.gettext(text).format(reason=result["reason"] or result["state"])
 
 
 def actor_of(service: str, user: str) -> str:

@@ -221,6 +221,8 @@ def test_a_foreign_value_of_a_button_is_refused(value: str) -> None:
         ("done", True, ""),
         ("done", False, "Nothing to do: Hireflix shows this already."),
         ("refused", False, "This did not work: no interview"),
+        ("unclear", False, "It is not clear whether this reached Hireflix, and an operator must look: no interview"),
+        ("dropped", False, "Not done: an operator dropped your decision."),
         ("waiting", False, "Your decision is kept, and tried again automatically for a day: no interview"),
     ],
 )
