@@ -17,7 +17,7 @@ from connector.testing.make import HOSTILE_TEXTS
 from tests.serving import sample
 from tests.sinks.webhook.receiver import Reply, WebhookReceiver, whsec
 from tests.web.browsing import DASHBOARD, PASSWORD, dashboard
-from tests.web.test_actions import SHEET, act, make_dead, shown
+from tests.web.test_actions import SHEET, make_dead, shown, with_dead_letter
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [
@@ -31,7 +31,7 @@ PAGES = (
     *("/deliveries/1", "/actions/selection?state=dead&sink=sheet", "/actions/erase?interview=x1"),
     *("/sinks", "/sinks/sheet", "/routes?event=1", "/audit"),
 )
-DESK = {"width": 1280, "height": 900}
+DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 320, "height": 640}
 HOSTILE = [
     *HOSTILE_TEXTS.values(),
@@ -69,17 +69,6 @@ async def enter(context, url, then="/"):
 
 
 @asynccontextmanager
-async def with_dead_letter(folder):
-    """A dashboard with one dead letter, whose cause is repaired meanwhile."""
-    async with dashboard(folder, SHEET) as (service, client):
-        await act(client, "/actions/pause", sink="sheet")
-        await service.post(sample("finish"))
-        make_dead(folder)
-        await act(client, "/actions/resume", sink="sheet")
-        yield service.url, client
-
-
-@asynccontextmanager
 async def opened(chromium, folder, toml=SHEET, then="/", **settings):
     """A page of a dashboard, signed in, with its service and a client for what other users do."""
     async with dashboard(folder, toml) as (service, client):
@@ -96,8 +85,8 @@ def count_loads(page):
 
 
 async def test_a_user_finds_a_failure_and_replays_it_and_sees_it_delivered_without_reloading(tmp_path, chromium):
-    async with with_dead_letter(tmp_path) as (url, _):
-        page = await enter(await chromium.new_context(), url)
+    async with with_dead_letter(tmp_path) as (service, *_):
+        page = await enter(await chromium.new_context(), service.url)
         assert await page.title() == "1 problem needs you · Overview – connector"
         await page.click("text=Show them")
         assert "the position is unknown here" in await page.inner_text("main")
@@ -224,8 +213,10 @@ async def test_an_open_page_turns_red_when_the_service_ends_and_recovers_when_it
 
 
 async def test_everything_works_without_script_and_on_a_phone(tmp_path, chromium):
-    async with with_dead_letter(tmp_path) as (url, client):
-        page = await enter(await chromium.new_context(java_script_enabled=False, viewport=PHONE), url, "/deliveries")
+    async with with_dead_letter(tmp_path) as (service, client, _):
+        page = await enter(
+            await chromium.new_context(java_script_enabled=False, viewport=PHONE), service.url, "/deliveries"
+        )
         await page.click("tbody a[href^='/deliveries/']")
         await page.click("text=Replay or dismiss…")
         await page.click("text=Replay this delivery")
@@ -238,7 +229,7 @@ async def test_everything_works_without_script_and_on_a_phone(tmp_path, chromium
         await page.click("button:has-text('Resume sheet')")
         await page.click("footer >> text=dark")
         assert await page.get_attribute("html", "data-theme") == "dark"
-        await page.goto(f"{url}/routes?event=1")
+        await page.goto(f"{service.url}/routes?event=1")
         assert "sheet" in await page.inner_text(".effect")
         await page.click("nav >> text=Interviews")
         await page.fill("input[type=search]", "wayne")
@@ -267,7 +258,7 @@ async def test_hostile_names_run_nothing_and_every_page_is_accessible(tmp_path, 
         make_dead(tmp_path)
         page = await enter(await chromium.new_context(reduced_motion="reduce"), url)
         for path in PAGES:
-            await page.set_viewport_size(DESK)
+            await page.set_viewport_size(DESKTOP)
             await page.emulate_media(color_scheme="light")
             await page.goto(url + path)
             await page.evaluate(axe)

@@ -16,6 +16,14 @@ from connector.testing import START
 
 LEASE = Lease("chat", "me", 1, START)
 WORKS = (ClaimedDelivery(1, "i1", "i1", 1, 0, START), ClaimedDelivery(2, "i2", "i2", 2, 0, START))
+CLAIMS = (
+    (lambda connection: claim.due(connection, "chat", START, 10), "ix_delivery_due"),
+    (lambda connection: claim.due(connection, "chat", START, 10), "ix_delivery_key"),
+    (lambda connection: claim.due_topics(connection, "chat", START, 10), "ix_delivery_due"),
+    (lambda connection: claim.newest(connection, "chat", [("", "i1")], START), "ix_delivery_key"),
+    (lambda connection: claim.rows_of_batch(connection, "chat", "b1"), "ix_delivery_batch"),
+)
+"""Reads of a claim, and an index that each must use."""
 SETTLEMENT = Settlement(
     "b1",
     START,

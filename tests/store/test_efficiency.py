@@ -41,11 +41,7 @@ def test_hot_statements_scan_no_table(ready, operation):
 @pytest.mark.parametrize(
     ("query", "index"),
     [
-        (lambda connection: claim.due(connection, "chat", START, 10), "ix_delivery_due"),
-        (lambda connection: claim.due(connection, "chat", START, 10), "ix_delivery_key"),
-        (lambda connection: claim.due_topics(connection, "chat", START, 10), "ix_delivery_due"),
-        (lambda connection: claim.newest(connection, "chat", [("", "i1")], START), "ix_delivery_key"),
-        (lambda connection: claim.rows_of_batch(connection, "chat", "b1"), "ix_delivery_batch"),
+        *operations.CLAIMS,
         (lambda connection: claim.next_due(connection, "chat"), "ix_delivery_due"),
         (lambda connection: claim.count_due(connection, "chat", START, 10), "ix_delivery_due"),
         (operations.settling, "ix_delivery_key"),

@@ -67,11 +67,7 @@ def test_every_statement_runs(crowded, operation):
 @pytest.mark.parametrize(
     ("query", "index"),
     [
-        (lambda connection: claim.due(connection, "chat", START, 10), "ix_delivery_due"),
-        (lambda connection: claim.due(connection, "chat", START, 10), "ix_delivery_key"),
-        (lambda connection: claim.due_topics(connection, "chat", START, 10), "ix_delivery_due"),
-        (lambda connection: claim.newest(connection, "chat", [("", "i1")], START), "ix_delivery_key"),
-        (lambda connection: claim.rows_of_batch(connection, "chat", "b1"), "ix_delivery_batch"),
+        *operations.CLAIMS,
         (lambda connection: claim.pending_keys(connection, "chat", ["i1"]), "ix_delivery_key"),
     ],
 )

@@ -69,7 +69,7 @@ async def test_a_sink_is_paused_and_resumed_by_the_user_in_the_audit_log(tmp_pat
 
 @asynccontextmanager
 async def with_dead_letter(folder):
-    """A dashboard with one dead letter of the workbook, and the address of its page."""
+    """A dashboard with one dead letter of the workbook, whose cause was removed, and the address of its page."""
     async with dashboard(folder, SHEET) as (service, client):
         await act(client, "/actions/pause", sink="sheet")
         await service.post(sample("finish"))
@@ -77,11 +77,11 @@ async def with_dead_letter(folder):
         await act(client, "/actions/resume", sink="sheet")
         page = (await client.get("/deliveries?state=dead")).text
         (address,) = set(re.findall(r'href="(/deliveries/\d+)"', page))
-        yield client, address
+        yield service, client, address
 
 
 async def test_a_dead_letter_is_replayed_after_a_preview(tmp_path):
-    async with with_dead_letter(tmp_path) as (client, address):
+    async with with_dead_letter(tmp_path) as (_, client, address):
         page = (await client.get(address)).text
         assert "the position is unknown here" in page
         assert "Repair the cause that the reason names, then replay it." in page
@@ -95,7 +95,7 @@ async def test_a_dead_letter_is_replayed_after_a_preview(tmp_path):
 
 
 async def test_all_dead_letters_of_a_reason_are_replayed(tmp_path):
-    async with with_dead_letter(tmp_path) as (client, _):
+    async with with_dead_letter(tmp_path) as (_, client, _):
         page = (await client.get("/deliveries")).text
         (selection,) = set(re.findall(r'href="/deliveries\?(sink=sheet&amp;state=dead&amp;reason=[^"&]+)"', page))
         query = selection.replace("&amp;", "&")
@@ -109,7 +109,7 @@ async def test_all_dead_letters_of_a_reason_are_replayed(tmp_path):
 
 
 async def test_a_dead_letter_is_dismissed_with_a_reason_only(tmp_path):
-    async with with_dead_letter(tmp_path) as (client, _):
+    async with with_dead_letter(tmp_path) as (_, client, _):
         assert (await act(client, "/actions/dismiss", sink="sheet", state="dead", why=" ")).status_code == 422
         await act(client, "/actions/dismiss", sink="sheet", state="dead", why="the position is closed")
         assert "the position is closed" in (await client.get("/deliveries?state=dismissed")).text
