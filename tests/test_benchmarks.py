@@ -40,7 +40,7 @@ async def test_burst_finds_every_interview_in_the_sheet_once(capsys):
     assert "seconds to the last row" in capsys.readouterr().out
 
 
-async def test_backfill_finds_every_row_right_after_three_kills(capsys):
+async def test_backfill_has_every_row_correct_after_three_kills(capsys):
     await backfill.run(quick=True)
     assert "rows that are right" in capsys.readouterr().out
 

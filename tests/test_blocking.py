@@ -46,7 +46,7 @@ async def test_a_call_that_waits_is_dropped_when_its_caller_is_cancelled():
     assert ran == []
 
 
-async def test_closing_runs_what_waits_and_the_last_call_and_refuses_further_ones():
+async def test_closing_runs_waiting_calls_and_the_last_call_and_refuses_further_ones():
     thread, ran = BlockingThread("one"), []
     worker = await thread.run(threading.current_thread)
     thread.close(lambda: ran.append("last"))

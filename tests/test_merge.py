@@ -211,7 +211,7 @@ def test_a_late_finish_does_not_undo_a_decision():
     assert stage(decided, event(FINISH, T + 60_000, status="completed")) is Stage.SHORTLISTED
 
 
-def test_an_undone_decision_goes_back_to_evaluation():
+def test_an_undone_decision_sets_the_stage_to_evaluate():
     chosen = event(STATUS_CHANGE, T, status="completed", completed=T - 5, finalist=T)
     undone = event(STATUS_CHANGE, T + 1, status="completed", completed=T - 5, finalist=None)
     assert [stage(chosen), stage(chosen, undone)] == [Stage.SHORTLISTED, Stage.TO_EVALUATE]

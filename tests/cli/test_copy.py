@@ -88,7 +88,7 @@ def count(url, table):
     return rows(url, f"SELECT count(*) FROM {table}")[0][0]
 
 
-def test_every_look_is_the_same_afterwards(run, copy, filled, config, postgres_url):
+def test_every_listing_is_the_same_afterwards(run, copy, filled, config, postgres_url):
     before = [looks(run, words) for words in LOOKS]
     done = copy()
     assert done.exit_code == 0, done.output

@@ -92,7 +92,7 @@ def backup(run, world, tmp_path):
     return file
 
 
-def test_a_restore_erases_the_persons_again_who_were_erased_since_the_backup(run, backup, tmp_path):
+def test_a_restore_erases_again_the_persons_who_were_erased_since_the_backup(run, backup, tmp_path):
     result = run("store", "restore", str(backup))
     assert "1 interview erased since the backup: erased again" in result.stdout
     assert found_in(tmp_path) == {"backup.db"}

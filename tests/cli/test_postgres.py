@@ -113,7 +113,7 @@ def test_an_address_is_shown_without_user_and_password(url, shown):
 
 
 @on_postgres
-def test_a_look_sees_one_commit_and_changes_nothing(settings, world):
+def test_a_query_reads_one_commit_and_changes_nothing(settings, world):
     with reading(settings) as connection:
         before = connection.execute(select(sink.c.name)).all()
         world.connection.execute(text("DELETE FROM sink"))
@@ -123,7 +123,7 @@ def test_a_look_sees_one_commit_and_changes_nothing(settings, world):
 
 
 @on_postgres
-def test_an_act_that_a_lane_came_in_the_way_of_is_repeated_on_what_there_is_then(settings, world):
+def test_a_change_that_conflicts_with_a_lane_is_repeated_on_the_new_rows(settings, world):
     seen = []
 
     def job(connection):

@@ -103,7 +103,7 @@ def test_an_event_that_hireflix_does_not_send(folder):
     assert reported == ["routes[0].events: Hireflix sends no event 'candidate.hired': it never matches"]
 
 
-def test_excluding_by_name_what_should_be_excluded_by_id(folder):
+def test_a_position_by_name_beside_otherwise_is_reported(folder):
     reported = warnings(
         folder,
         CHAT + '[[routes]]\nsinks = ["chat"]\npositions = ["Sales"]\n[[routes]]\nsinks = ["chat"]\notherwise = true',

@@ -87,7 +87,7 @@ async def test_a_sink_that_another_worker_has_is_left_alone(crew_of):
     assert other.keys == []
 
 
-async def test_an_owner_keeps_what_is_due_soon_and_looks_by_itself(crew_of):
+async def test_an_owner_keeps_what_is_due_soon_and_searches_without_a_wake_up(crew_of):
     """A wake-up may have reached a worker without the lease."""
     crew = await crew_of(One)
     one, other = crew.worker("one", One), crew.worker("other", One)

@@ -104,7 +104,7 @@ def test_a_kill_interrupts_the_backfill(filled):
     assert filled < INTERVIEWS
 
 
-def test_every_row_is_right_after_the_kill(world, filled):
+def test_every_row_is_correct_after_the_kill(world, filled):
     _, account, _, google, sheet = world
     assert shown(google, sheet) == rows_in_hireflix(account)
 

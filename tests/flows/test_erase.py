@@ -94,7 +94,7 @@ def _text_of(file: Path) -> str:
 
 
 @pytest.mark.timeout(240)
-def test_an_erased_person_is_in_no_file_log_sheet_or_channel_and_does_not_come_back(tmp_path: Path) -> None:
+def test_an_erased_person_is_in_no_file_log_sheet_or_channel_also_after_later_events(tmp_path: Path) -> None:
     with GoogleEmulator() as google, SlackEmulator() as slack:
         places = Places(tmp_path, google, slack)
         with places.service as service, httpx.Client(trust_env=False, timeout=30) as client:

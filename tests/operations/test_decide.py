@@ -180,7 +180,7 @@ async def test_a_comment_whose_reply_was_lost_is_found(world):
     assert [each["value"] for each in world.found.comments] == ["Good"]
 
 
-async def test_a_comment_that_may_still_arrive_is_left_to_a_person(world):
+async def test_a_comment_that_may_still_arrive_is_left_to_an_operator(world):
     world.server.faults.choose(after_first(Fault(FaultKind.LATE)))
     with pytest.raises(Unclear, match="look at the interview"):
         await world.decide("comment", "Good")

@@ -252,7 +252,7 @@ async def test_a_difference_that_cannot_be_explained_is_read_only_once(synced):
     assert (first.pages, second.pages) == (1, 0)
 
 
-async def test_an_erased_person_does_not_come_back(synced):
+async def test_later_events_do_not_restore_an_erased_person(synced):
     found = some(synced, "pending")
     await synced.store.write(lambda connection: erase(connection, found.id, [], synced.clock.now()))
     before = await synced.events()

@@ -152,7 +152,7 @@ def is_valid(connection, lease):
         ("until_person", "broken", "broken"),
     ],
 )
-def test_a_persons_pause_is_not_replaced(registered, first, second, kind):
+def test_a_pause_of_an_operator_is_not_replaced(registered, first, second, kind):
     """A result of the sink does not end the pause of an operator."""
     leases.pause(registered, "chat", Pause(first, "first"))
     leases.pause(registered, "chat", Pause(second, "second"))

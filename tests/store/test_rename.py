@@ -112,7 +112,7 @@ def test_an_unknown_old_name_is_no_mistake(store):
     assert [row.name for row in leases.rows(store)] == ["sheet"]
 
 
-def test_a_fill_under_way_goes_along(store):
+def test_a_running_fill_is_renamed(store):
     """Its progress is in the renamed row."""
     store.execute(update(sink).values(filled_to="i5"))
     rename(store, "sheet", "graduates", START, is_state=True)

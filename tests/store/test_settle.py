@@ -415,7 +415,7 @@ def test_a_probe_that_works_ends_the_pause(connection, settled):
 
 
 @pytest.mark.parametrize("what", [{"resumed": True}, {"pause": Pause("broken", "no access", "share", LATER)}])
-def test_a_persons_pause_outlasts_the_call(connection, settled, what):
+def test_a_pause_of_an_operator_is_kept_after_the_call(connection, settled, what):
     """The pause of an operator during the call stays, with its reason."""
     leases.pause(connection, "chat", Pause("person", "holidays"))
     settled(**what)

@@ -5,7 +5,7 @@ from connector.sink import Stage
 from connector.testing import START, interview_id, make_batch, make_delivery, make_event, make_interview
 
 
-def test_a_number_is_one_person():
+def test_equal_numbers_are_the_same_interview():
     assert make_event(number=7).interview_id == make_interview(number=7).id == interview_id(7) != interview_id(8)
 
 

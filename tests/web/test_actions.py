@@ -149,7 +149,7 @@ async def with_sheet(folder):
             yield client, google, spreadsheet
 
 
-async def test_a_sheet_is_verified_and_a_spoilt_cell_is_found_and_repaired(tmp_path):
+async def test_a_sheet_is_verified_and_a_changed_cell_is_repaired(tmp_path):
     async with with_sheet(tmp_path) as (client, google, spreadsheet):
         report = await act(client, "/actions/verify", sink="sheet")
         assert report.status_code == 200

@@ -161,7 +161,7 @@ async def test_a_refused_request_shows_that_the_address_is_reachable(tmp_path):
         assert "The address is reachable" not in open_steps((await client.get("/")).text)
 
 
-async def test_a_sample_goes_the_way_of_every_event_and_says_that_it_is_one(tmp_path):
+async def test_a_sample_is_processed_like_every_event_and_marked_as_a_sample(tmp_path):
     async with dashboard(tmp_path, SHEET) as (_, client):
         answer = await client.post("/actions/sample", headers=SAME_ORIGIN)
         assert (answer.status_code, answer.headers["location"]) == (303, "/")

@@ -84,7 +84,7 @@ def test_what_begins_with_an_equals_sign_is_typed_as_a_formula(api, person):
     assert isinstance(api.rows()[0][3], Formula)
 
 
-def test_an_edit_keeps_the_look_of_the_cell(api, person):
+def test_an_edit_keeps_the_format_of_the_cell(api, person):
     look = {"cell": {"userEnteredFormat": {"textFormat": {"bold": True}}}, "fields": "userEnteredFormat"}
     api.done({"repeatCell": {"range": {"endRowIndex": 1, "endColumnIndex": 1}, **look}})
     person.edit("Sheet1", 0, 0, "")
@@ -97,7 +97,7 @@ def write(row):
     return {"updateCells": {"start": start, "fields": "userEnteredValue", "rows": [{"values": [cell]}]}}
 
 
-def test_a_person_acts_exactly_before_a_write(api, google, person):
+def test_a_user_acts_exactly_before_a_write(api, google, person):
     google.before_write = once(lambda: person.insert_rows("Sheet1", 1))
     api.done(write(1))
     assert api.rows()[:3] == [["Name", "Score"], [None, "written"], ["Cid", 3]]
@@ -105,7 +105,7 @@ def test_a_person_acts_exactly_before_a_write(api, google, person):
     assert api.rows()[2] == ["Cid", "written"]
 
 
-def test_a_person_acts_exactly_after_a_read(api, google, person):
+def test_a_user_acts_exactly_after_a_read(api, google, person):
     google.after_read = once(lambda: person.delete_rows("Sheet1", 1))
     assert api.get("/values/Sheet1!A2").json()["values"] == [["Cid"]]
     assert api.get("/values/Sheet1!A2").json()["values"] == [["Ann"]]

@@ -15,7 +15,7 @@ def test_an_added_tab_has_what_was_asked_for(api):
     assert reply["addSheet"]["properties"] == {**properties, "index": 1, "sheetType": "GRID"}
 
 
-def test_a_title_in_use_is_refused_whatever_its_case(api):
+def test_a_title_in_use_is_refused_in_any_case(api):
     assert api.refused({"addSheet": {"properties": {"title": "sheet1"}}}) == (
         'Invalid requests[0].addSheet: A sheet with the name "sheet1" already exists. Please enter another name.'
     )

@@ -121,7 +121,7 @@ def test_deleting_nothing_is_silent(tagged):
     assert tagged.done(delete(metadataId=404))["replies"] == [{"deleteDeveloperMetadata": {}}]
 
 
-def test_deleting_shows_what_went(tagged):
+def test_a_deletion_returns_the_deleted_tags(tagged):
     reply = tagged.done(delete(metadataKey="hf.col"))["replies"][0]["deleteDeveloperMetadata"]
     assert [each["metadataId"] for each in reply["deletedDeveloperMetadata"]] == [501, 502]
 

@@ -185,5 +185,5 @@ def test_a_late_announcement_carries_the_time_of_completion() -> None:
 
 
 @pytest.mark.parametrize(("score", "words"), [(None, ""), (3.0, "3"), (4.5, "4.5"), (1e30, "?")])
-def test_a_score_reads_as_people_write_it(score: float | None, words: str) -> None:
+def test_a_score_is_shown_in_the_format_of_the_language(score: float | None, words: str) -> None:
     assert score_text(score, ENGLISH) == words

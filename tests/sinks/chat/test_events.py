@@ -188,7 +188,7 @@ def test_a_thread_that_takes_no_replies_gets_a_new_message() -> None:
     )
 
 
-def test_a_message_that_people_deleted_is_honoured_until_completion() -> None:
+def test_a_message_that_users_deleted_stays_deleted_until_completion() -> None:
     gone = InterviewRecord("i", message_id="1", removed=True)
     assert at("reply", "interview.score-updated", gone) is EventAction.NOTHING
     plan = make_plan(make_event(), make_interview(), gone, MODES, muted=False)

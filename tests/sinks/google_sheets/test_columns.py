@@ -93,7 +93,7 @@ async def test_a_deleted_key_column_stops_the_sink_and_says_what_to_do(busy):
     assert "undo the deletion" in error.fix
 
 
-async def test_a_deleted_column_whose_title_people_write_again_is_ours_again(busy):
+async def test_a_deleted_column_is_owned_again_when_users_write_its_title(busy):
     at = busy.place("Phone")
     busy.person.delete_columns(TAB, at)
     await busy.show(scored(INTERVIEWS[0], 4))

@@ -106,7 +106,7 @@ def test_the_destination_is_the_spreadsheet_and_the_tab():
     assert GoogleSheetsSink("hiring", config(worksheet="Interviews")).destination == f"{ID}/Interviews"
 
 
-async def test_a_preview_shows_the_row_as_a_person_reads_it():
+async def test_a_preview_shows_the_row_as_a_user_sees_it():
     sink = GoogleSheetsSink("hiring", config())
     interview = make_interview(candidate_name="Ada\x1b[31m", score=4.5, created_at=1_761_566_424_331)
     delivery = make_delivery(interview=interview, state=True)

@@ -60,7 +60,7 @@ async def test_a_date_in_a_row_of_an_earlier_tool_gets_a_format_with_the_value(e
     assert (await earlier.verify()).in_sync
 
 
-async def test_a_format_that_people_set_stays(earlier):
+async def test_a_format_of_users_stays(earlier):
     mine = {"type": "DATE", "pattern": "d mmm"}
     set_format(earlier, "Completed", mine)
     await earlier.show(finished())
@@ -68,7 +68,7 @@ async def test_a_format_that_people_set_stays(earlier):
     assert number_format(earlier, "Updated") == DATE_FORMAT
 
 
-async def test_a_format_that_people_set_to_a_number_is_their_choice(earlier):
+async def test_a_number_format_of_users_on_a_date_stays(earlier):
     mine = {"type": "NUMBER", "pattern": "0.0"}
     set_format(earlier, "Completed", mine)
     await earlier.show(finished())

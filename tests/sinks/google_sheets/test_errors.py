@@ -96,7 +96,7 @@ async def test_a_revoked_token_is_renewed_in_the_same_call(harness):
     assert harness.records()[interview_id(1)]["Score"] == 4
 
 
-async def test_a_token_that_is_never_taken_is_for_a_person(harness):
+async def test_a_token_that_is_always_refused_needs_an_operator(harness):
     harness.google.faults.add(Fault(FaultKind.STATUS, "read", 2, 401, "{}"))
     error = await harness.broken(person_of(1))
     assert error.reason == "Google does not accept the service account's credentials"
@@ -131,7 +131,7 @@ async def test_a_key_file_with_a_byte_order_mark_is_read(harness, tmp_path, key_
 
 
 @pytest.mark.parametrize("escaped", ["\\n", "\\\\n", "\\r\\n"])
-async def test_a_key_whose_line_ends_are_still_escaped_is_read(harness, key_file, escaped):
+async def test_a_key_with_escaped_line_ends_is_read(harness, key_file, escaped):
     key = json.loads(key_file.read_text())
     key["private_key"] = key["private_key"].replace("\n", escaped)
     update = {"credentials_file": None, "credentials": SecretStr("\ufeff" + json.dumps(key))}
@@ -166,7 +166,7 @@ async def test_an_unusable_key_is_reported_without_showing_it(harness, tmp_path,
     assert error.reason == reason
 
 
-async def test_a_mended_key_file_is_read_without_a_restart(harness, tmp_path, key_file):
+async def test_a_corrected_key_file_is_read_without_a_restart(harness, tmp_path, key_file):
     file = tmp_path / "key.json"
     file.write_text("no json")
     harness.config = harness.config.model_copy(update={"credentials_file": file})
@@ -177,7 +177,7 @@ async def test_a_mended_key_file_is_read_without_a_restart(harness, tmp_path, ke
     assert len(harness.records()) == 1
 
 
-async def test_a_deleted_tab_is_not_made_again_behind_people_s_backs(harness):
+async def test_a_deleted_tab_is_not_made_again_without_a_decision(harness):
     await harness.show(person_of(1))
     harness.person.delete_tab(TAB)
     harness.context.clock.advance(60)

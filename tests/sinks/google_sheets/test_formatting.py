@@ -145,7 +145,7 @@ async def test_style_switched_on_later_dresses_a_tab_that_we_made(harness):
     assert "filterViews" in looks(harness)
 
 
-async def test_columns_of_people_are_neither_formatted_nor_protected(styled):
+async def test_columns_of_users_are_neither_formatted_nor_protected(styled):
     styled.google.after_read = None
 
     def insert():

@@ -238,7 +238,7 @@ def test_every_position_with_a_tab_of_its_own_is_a_row_of_one_summary():
     assert rows[4][2].startswith("=COUNTIFS('Legal'!E:E;C$1;")
 
 
-def test_a_summary_that_people_deleted_stays_deleted():
+def test_a_summary_that_users_deleted_stays_deleted():
     harness = SheetHarness(USUAL, "Sales", "Legal")
     harness.format_new_tabs(1, per_position=True)
     harness.book.delete_tab(harness.book.titled("Summary"))

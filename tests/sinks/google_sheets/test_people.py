@@ -112,7 +112,7 @@ async def test_wrong_ids_after_a_crash_lose_no_row_and_no_value(busy, spoilt):
 
 
 @pytest.mark.parametrize("spoilt", ["zzz", None, 17])
-async def test_a_new_row_whose_id_is_spoilt_before_anybody_knows_of_it_gets_it_back(busy, spoilt):
+async def test_a_damaged_id_of_a_new_row_is_restored_after_a_lost_answer(busy, spoilt):
     kept, new = dict(busy.context.notes), scored(person_of(7), 4)
     await busy.deliver(new)
     busy.context.notes = {**kept, "intent": busy.context.saved[-1]["intent"]}
@@ -124,7 +124,7 @@ async def test_a_new_row_whose_id_is_spoilt_before_anybody_knows_of_it_gets_it_b
     assert len([row for row in busy.google.rows(busy.id, TAB) if any(row)]) == 8
 
 
-async def test_a_value_that_strayed_into_a_row_with_other_news_is_taken_out_with_them(busy):
+async def test_a_stray_value_is_replaced_with_the_other_changes_of_the_row(busy):
     busy.google.before_write = once(lambda: busy.person.move_rows(TAB, 1, 2))
     await busy.deliver(scored(INTERVIEWS[0], 4))
     news = discarded(INTERVIEWS[1])
@@ -160,7 +160,7 @@ async def test_an_overwritten_id_is_restored_first(busy):
     assert right(busy, {1: 4} | dict.fromkeys(range(2, 7)))
 
 
-async def test_a_row_that_people_deleted_stays_deleted(busy):
+async def test_a_row_that_users_deleted_stays_deleted(busy):
     busy.person.delete_rows(TAB, 3)
     await busy.show(scored(INTERVIEWS[2], 4))
     assert interview_id(3) not in busy.records()
@@ -179,7 +179,7 @@ async def test_a_restored_row_is_updated(busy):
     assert right(busy, {3: 5})
 
 
-async def test_a_new_row_that_people_deleted_before_its_lost_answer_was_made_up_stays_deleted(busy):
+async def test_a_new_row_that_users_deleted_after_a_lost_answer_stays_deleted(busy):
     busy.google.faults.add(replace(faults.APPLY_503, match="write"))
     await busy.deliver(person_of(7))
     busy.person.delete_rows(TAB, busy.column("Interview ID").index(interview_id(7)) + 1)
@@ -201,7 +201,7 @@ async def test_an_id_with_spaces_around_it_is_still_found(busy):
 
 
 @pytest.mark.parametrize("value", ["zzz", 17, "=A1", True, None, " "])
-async def test_a_spoilt_id_is_put_back_where_the_rest_of_the_row_shows_whose_it_is(busy, value):
+async def test_a_damaged_id_is_restored_by_the_rest_of_the_row(busy, value):
     busy.person.edit(TAB, 2, busy.place("Interview ID"), value)
     await busy.settle(scored(INTERVIEWS[1], 4))
     assert len(busy.rows()) == 7
@@ -246,7 +246,7 @@ async def test_notes_and_totals_below_stay_below(busy):
     assert names[-1] == "Total"
 
 
-async def test_blank_rows_between_ours_stay_where_people_put_them(busy):
+async def test_blank_rows_between_rows_of_the_sink_stay(busy):
     busy.person.insert_rows(TAB, 4)
     await busy.show(scored(INTERVIEWS[5], 4), person_of(7))
     assert busy.rows()[4] == [None] * len(busy.rows()[4])

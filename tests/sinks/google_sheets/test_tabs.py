@@ -93,7 +93,7 @@ async def without_job_1(harness):
     return lost
 
 
-async def test_a_deleted_tab_waits_for_a_person_while_the_others_are_written(jobs):
+async def test_a_deleted_tab_waits_for_an_operator_while_the_others_are_written(jobs):
     await without_job_1(jobs)
     assert "Job 1" not in jobs.google.titles(jobs.id)
     assert {row["Score"] for job in (0, 2) for row in jobs.records(f"Job {job}").values()} == {4}
@@ -209,7 +209,7 @@ async def test_a_tab_that_was_replaced_under_its_title_is_adopted_on_request(job
     assert (await jobs.verify()).in_sync
 
 
-async def test_an_emptied_tab_waits_for_a_person_while_the_others_are_written(make_harness):
+async def test_an_emptied_tab_waits_for_an_operator_while_the_others_are_written(make_harness):
     harness = make_harness(worksheet="{position}")
     full = [applicant(number, 1) for number in range(1, 41)]
     await harness.show(*full, applicant(41, 2))

@@ -30,7 +30,7 @@ def kinds(report):
     return {each.key: str(each.kind) for each in report.differences}
 
 
-async def test_a_sheet_that_is_right_is_in_sync(full):
+async def test_a_correct_sheet_is_in_sync(full):
     report = await full.verify()
     assert report.in_sync
     assert report.counts == {"in sync": 40}
@@ -77,7 +77,7 @@ async def test_a_missing_row_is_found_and_added(full):
     assert interview_id(41) in full.records()
 
 
-async def test_a_difference_that_a_second_look_does_not_show_is_none(full):
+async def test_a_difference_must_be_confirmed_by_a_second_comparison(full):
     full.know([person_of(41)])
     appear = once(lambda: full.person.write(TAB, [[interview_id(41)]], 41, full.place("Interview ID")))
     reads = []
@@ -116,7 +116,7 @@ async def test_with_recreate_a_deleted_row_is_written_again(make_harness):
 
 
 @pytest.mark.parametrize("value", ["zzz", None, 5])
-async def test_a_spoilt_id_is_reported_and_put_back(full, value):
+async def test_a_damaged_id_is_reported_and_restored(full, value):
     full.person.edit(TAB, 9, full.place("Interview ID"), value)
     report = await full.verify()
     assert (report.in_sync, kinds(report)[interview_id(9)]) == (False, "broken key")
@@ -173,7 +173,7 @@ async def test_another_time_zone_of_the_spreadsheet_changes_the_dates_of_all_row
     assert all(abs(was - now - 6 / 24) < 1e-6 for was, now in zip(before, full.column("Invited"), strict=True))
 
 
-async def test_an_emptied_tab_stops_the_sink_until_a_person_says_what_to_do(full):
+async def test_an_emptied_tab_stops_the_sink_until_an_operator_decides(full):
     full.person.delete_rows(TAB, 1, 12)
     with pytest.raises(SinkBroken) as caught:
         await full.deliver(scored(INTERVIEWS[20], 4))

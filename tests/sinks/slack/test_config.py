@@ -55,7 +55,7 @@ def test_what_would_go_wrong_later_is_said_at_once(setting: dict, said: str) -> 
     assert said in messages(token=TOKEN, channel="C0123456789", **setting)
 
 
-def test_a_webhook_cannot_replace_what_people_deleted() -> None:
+def test_a_webhook_cannot_replace_a_message_that_users_deleted() -> None:
     assert "`deleted_message` needs a bot token" in messages(webhook_url=HOOK, deleted_message="replace")
 
 

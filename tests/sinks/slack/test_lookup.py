@@ -68,7 +68,7 @@ class TestLookUp:
         await turn(sink, context, delivery(), maybe_sent=True)
         assert slack.requests == ["chat.postMessage"]
 
-    async def test_a_look_waits_until_the_message_must_show(
+    async def test_a_search_waits_until_the_message_must_be_visible(
         self, slack: SlackEmulator, sink: SlackSink, context: FakeContext
     ) -> None:
         started = await self.lose(slack, sink, context, faults.DROP)
@@ -77,7 +77,7 @@ class TestLookUp:
         assert outcome == RetryLater("settling", after=2.0, counts=False, unclear=True)
         assert slack.requests == ["chat.postMessage"]
 
-    async def test_after_a_second_lost_answer_the_look_waits_again(
+    async def test_after_a_second_lost_answer_the_search_waits_again(
         self, slack: SlackEmulator, sink: SlackSink, context: FakeContext
     ) -> None:
         started = await self.lose(slack, sink, context, faults.REFUSE)
@@ -114,7 +114,7 @@ class TestLookUp:
         started = await self.lose(slack, sink, context, faults.REFUSE)
         assert isinstance(await self.again(sink, context, started), Delivered)
 
-    async def test_a_429_on_the_look_keeps_the_doubt(
+    async def test_after_a_429_of_the_search_the_delivery_stays_unclear(
         self, slack: SlackEmulator, sink: SlackSink, context: FakeContext
     ) -> None:
         started = await self.lose(slack, sink, context, faults.DROP)
@@ -123,7 +123,7 @@ class TestLookUp:
         assert outcome == RetryLater("look-up: http 429", after=9.0, counts=False, unclear=True)
         assert [bucket.split(":")[0] for bucket, _ in context.blocked] == ["slack-history"]
 
-    async def test_a_failed_look_keeps_the_doubt(
+    async def test_after_a_failed_search_the_delivery_stays_unclear(
         self, slack: SlackEmulator, sink: SlackSink, context: FakeContext
     ) -> None:
         started = await self.lose(slack, sink, context, faults.DROP)

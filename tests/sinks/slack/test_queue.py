@@ -53,7 +53,7 @@ async def test_rows_that_wait_for_one_bucket_are_not_tried_repeatedly(
     assert [call.error for call in slack.calls if call.error] == []
 
 
-async def test_a_minute_without_slack_costs_few_calls_and_no_doubles(
+async def test_a_minute_without_slack_causes_few_calls_and_no_duplicates(
     lanes: Lanes, slack: SlackEmulator, clock: JumpingClock, channel: str
 ) -> None:
     """The lane rests, so that not every row becomes unclear. Then finishes are sent before scores."""

@@ -85,7 +85,7 @@ def test_a_field_appears_once():
 
 
 @pytest.mark.parametrize("title", ["Score", "score", " S core "])
-def test_a_title_appears_once_whatever_its_letters(title):
+def test_titles_are_compared_without_case(title):
     columns = [{"field": "score"}, {"field": "stage", "title": title}]
     assert messages(columns) == ["columns 1 and 2 have the same title; each title may appear once"]
 

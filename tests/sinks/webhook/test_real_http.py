@@ -136,7 +136,7 @@ async def test_the_answer_of_a_receiver_is_kept_nowhere(receiver, context, make_
     assert outcome == RetryLater("status 422")
 
 
-async def test_an_endless_answer_costs_nothing(receiver, context, make_sink):
+async def test_an_endless_answer_is_not_read(receiver, context, make_sink):
     sink = await make_sink(receiver.url)
     receiver.reply = Reply(200, body="x" * 20_000_000)
     assert (await run_batch(sink, [make_delivery()], context)).outcomes == [Delivered()]

@@ -129,7 +129,7 @@ def test_a_status_has_its_outcome(status, headers, outcome):
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308, 401, 403, 404, 407])
-def test_a_status_that_does_not_go_away_by_itself_is_retried_and_says_what_to_check(status):
+def test_a_permanent_status_is_retried_and_names_what_to_check(status):
     outcome = read_answer(status, httpx.Headers({"Retry-After": "9"}), START)
     assert isinstance(outcome, RetryLater)
     assert (outcome.after, outcome.counts, outcome.unclear, outcome.pause_sink) == (9, True, False, False)

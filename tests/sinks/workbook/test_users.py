@@ -112,7 +112,7 @@ async def test_without_its_key_column_the_table_is_left_alone(workbook):
     assert workbook.grid() == before
 
 
-async def test_a_column_configured_later_is_added_at_the_right_and_filled(make_workbook):
+async def test_a_new_column_of_the_settings_is_added_at_the_right_and_filled(make_workbook):
     workbook = make_workbook(columns=[{"field": "candidate_name"}])
     await workbook.show(make_interview(number=1), make_interview(number=2))
     with workbook.edit() as sheet:

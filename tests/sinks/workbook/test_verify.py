@@ -41,7 +41,7 @@ async def repair(workbook):
     return keys
 
 
-async def test_a_file_with_every_row_right_is_in_sync(workbook):
+async def test_a_correct_file_is_in_sync(workbook):
     await fill(workbook, *some(3, score=4.5))
     report = await report_of(workbook)
     assert report.in_sync
