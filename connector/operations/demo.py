@@ -45,7 +45,9 @@ _FIELDS = (
 )  # fmt: skip
 """Columns of the emulated sheet."""
 
-_INSTALL = f"{shlex.quote(sys.executable)} -m pip install aiohttp google-api-python-client graphql-core gspread"
+_INSTALL = (
+    f"{shlex.quote(sys.executable)} -m pip install aiohttp google-api-python-client graphql-core gspread slack-sdk"
+)
 _HEAD = """# Written by `connector demo` at each start.
 timezone = "UTC"
 
@@ -120,16 +122,15 @@ def demo_destinations(folder: Path | None) -> Iterator[DemoDestinations]:
     folder = _empty(folder)
     secret = secrets.token_urlsafe(32)
     pages: dict[str, str] = {}
-    hints: list[str] = []
+    wanted = {"Hireflix account": HIREFLIX_NEEDS, "sheet": SHEET_NEEDS, "channel": SLACK_NEEDS}
+    missing = ", ".join(name for name, modules in wanted.items() if not _has(modules))
+    hints = [f"not emulated, because a package is missing: {missing}; to install it: {_INSTALL}"] if missing else []
     with ExitStack() as stack:
         hireflix = _hireflix(stack, secret, pages) if _has(HIREFLIX_NEEDS) else None
         api = "" if hireflix is None else _API.format(key=hireflix.key, url=hireflix.api_url)
         toml = _HEAD.format(secret=secret, api=api)
         if _has(SHEET_NEEDS):
             toml += _sheet(stack, folder, pages)
-        if hireflix is None or not _has(SHEET_NEEDS):
-            missing = "sheet" if hireflix is not None else "Hireflix account"
-            hints.append(f"no emulated {missing}, because a package is missing; to install it: {_INSTALL}")
         if _has(SLACK_NEEDS):
             toml += _slack(stack, pages, decides=hireflix is not None)
         path = folder / CONFIG_NAME
