@@ -56,8 +56,6 @@ def problems_of(
 def problem_at(raw: Raw, keys: Keys, message: str, hint: str = "") -> Problem:
     """Returns a problem of the value at these keys. The hint names the variable that set the value."""
     origin = raw.origin(keys)
-    if origin and message.startswith("must be a list, not text"):
-        message, hint = "must be a JSON list", 'such as ["a", "b"]'
     if message == "is missing" and not hint and keys[0] == "sinks" and not any(isinstance(key, int) for key in keys):
         hint = f"set it in [{setting_path(keys[:-1])}], or by {PREFIX}{DELIMITER.join(map(str, keys)).upper()}"
     hints = [hint, f"set by {origin}" if origin else ""]
@@ -146,8 +144,12 @@ def _explain(details: ErrorDetails, fields: list[str]) -> tuple[str, str]:
     if wrong is None:
         return split_hint(_reworded(details))
     expected, found = _EXPECTED[wrong[1]], _type_of(value)
-    hint = "a list of tables begins with two brackets: [[…]]" if (expected, found) == ("a list", "a table") else ""
+    hint = _LIST_HINTS.get(found, "") if expected == "a list" else ""
     return f"must be {expected}" + (f", not {found}" if kind != "int_from_float" else ""), hint
+
+
+_LIST_HINTS = {"a table": "a list of tables begins with two brackets: [[…]]", "text": 'such as ["a", "b"]'}
+"""How a list is written, by what was found instead; in a variable it is JSON, which looks the same."""
 
 
 def _reworded(details: ErrorDetails) -> str:
