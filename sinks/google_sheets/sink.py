@@ -44,7 +44,7 @@ from sinks.google_sheets.sheets_client import (
     read_values,
 )
 from sinks.google_sheets.state import INTENT, RESUME, TAB, VERSION, WORK, row_name, tab_name
-from sinks.google_sheets.tabs import TabSnapshot, add_columns, read_tabs, tab_of
+from sinks.google_sheets.tabs import TabSnapshot, add_columns, read_tabs, tab_of, title_of
 from sinks.google_sheets.verify import Findings, Verification
 from sinks.google_sheets.write_planner import RowChange, TabChanges, plan_rows, zone_of
 from sinks.spreadsheet.columns import SPECS, cell_values
@@ -441,7 +441,8 @@ def describe(interview: Interview | None, config: GoogleSheetsConfig) -> str:
     """Returns one line per column with a value. Times are in UTC; the sheet shows them in its time zone."""
     if interview is None:
         return "no row: nothing is known of this interview"
-    return "\n".join([f"row {interview.id} in the tab {config.worksheet}", *_lines(interview, config)])
+    title = title_of(interview, config.worksheet)
+    return "\n".join([f"row {interview.id} in the tab {title}", *_lines(interview, config)])
 
 
 def _lines(interview: Interview, config: GoogleSheetsConfig) -> list[str]:

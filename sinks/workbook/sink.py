@@ -38,7 +38,7 @@ from connector.sink import (
 )
 from sinks.spreadsheet.columns import DEFAULT_COLUMNS, Column, Columns, with_titles
 from sinks.spreadsheet.comparison import WRONG
-from sinks.spreadsheet.values import CellKind, from_serial
+from sinks.spreadsheet.values import LINK_TEXT, CellKind, from_serial
 from sinks.workbook.state import (
     RESUME_NOTE,
     ROWS_NOTES,
@@ -357,7 +357,11 @@ class Workbook(Sink[WorkbookConfig]):
                 else "no row: no route matches the interview any more"
             )
         values = self._values(delivery.interview)
-        return "\n".join(f"{column.title}: {_shown(values[column.field], column)}" for column in self.config.columns)
+        link = language(self.config.language).gettext(LINK_TEXT)
+        shown = [(column, values[column.field]) for column in self.config.columns]
+        return "\n".join(
+            f"{column.title}: {_shown(value, column, link)}" for column, value in shown if value is not None
+        )
 
 
 def _notes(before: Mapping[str, Note], done: RewriteResult, rows: Mapping[str, Row]) -> dict[str, Note | None]:
@@ -378,7 +382,10 @@ def _run(work: Callable[[RewriteRequest], ResultT], request: RewriteRequest, row
     return run_in_child(work, request) if rows > CHILD_ROWS else work(request)
 
 
-def _shown(value: Written, column: Column) -> str:
+def _shown(value: Written, column: Column, link: str) -> str:
+    """Returns a value as a user sees it in the cell."""
     if column.kind is CellKind.DAYS_SINCE and isinstance(value, int):
         return f"the days since {from_serial(value):%Y-%m-%d}"
-    return "" if value is None else str(value)
+    if column.kind is CellKind.DATETIME and isinstance(value, str):
+        return value[: len("2026-11-30T16:08")].replace("T", " ")
+    return f"{link} ({value})" if column.kind is CellKind.LINK else str(value)

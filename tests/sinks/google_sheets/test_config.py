@@ -118,6 +118,14 @@ async def test_a_preview_shows_the_row_as_a_user_sees_it():
     await sink.close()
 
 
+async def test_a_preview_names_the_tab_of_the_position():
+    sink = GoogleSheetsSink("hiring", config(worksheet="Jobs: {position}"))
+    delivery = make_delivery(interview=make_interview(position_name="Sales"), state=True)
+    [text] = await sink.preview(make_batch(delivery), None)
+    assert text.splitlines()[0].endswith(" in the tab Jobs: Sales")
+    await sink.close()
+
+
 async def test_a_preview_says_that_the_interview_is_unknown():
     sink = GoogleSheetsSink("hiring", config())
     [text] = await sink.preview(make_batch(Delivery(id="d", key="x", event=None, interview=None)), None)

@@ -244,10 +244,14 @@ async def test_an_interview_twice_in_a_batch_is_one_row(workbook):
     assert workbook.column("Score") == [2]
 
 
-async def test_the_preview_is_the_row_as_text(workbook):
-    [text] = await workbook.sink.preview(make_batch(make_delivery(interview=make_interview(score=4))), workbook.context)
+async def test_the_preview_is_the_row_as_a_user_sees_it(workbook):
+    interview = make_interview(score=4, candidate_phone=None, created_at=1_761_566_424_331)
+    [text] = await workbook.sink.preview(make_batch(make_delivery(interview=interview)), workbook.context)
     assert "Candidate: Wayne Knight 1\n" in text
     assert "Score: 4" in text
+    assert "Invited: 2025-10-27 12:00\n" in text
+    assert "Review: Open (https://" in text
+    assert "Phone" not in text
     assert not workbook.path.exists()
 
 
