@@ -68,7 +68,7 @@ bench-quick: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m bench -n 0
 
 chaos: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m chaos -n 0 --timeout 3600
+	$(BIN)/python -m pytest -m "chaos or hypothesis" --hypothesis-profile chaos -n 0 --timeout 3600
 
 pictures: $(VENV)/.installed-dev
 	$(BIN)/python docs/images/make.py

@@ -14,7 +14,8 @@ from tests.entry_points import declared, installed
 from tests.postgres import empty_store, run_folder
 
 # the same examples at every run: a change is tested by the same examples each time; `make chaos` searches further
-settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=50)
+settings.register_profile("chaos", deadline=None, max_examples=500)
 settings.load_profile("repeatable")
 
 

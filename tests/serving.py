@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +56,23 @@ class Served:
 
     async def get(self, path: str) -> httpx.Response:
         return await self.client.get(self.url + path)
+
+
+async def until(look: Callable[[], Any], seconds: float = 60) -> Any:
+    """Waits for a fact about another thread or process, which cannot signal it; returns what `look` found.
+
+    `look` may be a coroutine function. The limit ends before that of a test, so that the failure has a reason.
+    """
+    end = time.monotonic() + seconds
+    while True:
+        found = look()
+        if inspect.isawaitable(found):
+            found = await found
+        if found:
+            return found
+        if time.monotonic() > end:
+            raise AssertionError("it did not happen in time")
+        await asyncio.sleep(0.02)
 
 
 @asynccontextmanager

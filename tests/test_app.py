@@ -20,7 +20,7 @@ from connector.store import processes
 from tests import postgres
 from tests.delivery.rig import WaitingClock
 from tests.pooler import pooled
-from tests.serving import PLAIN
+from tests.serving import PLAIN, until
 from tests.stores import make_store_file
 
 SECRET = "hfx_test_secret_9f2c"
@@ -92,8 +92,7 @@ async def test_every_webhook_is_taken_through_a_pooler_in_transaction_mode(tmp_p
                 answers = await asyncio.gather(*(post(client, f"i{number}-{sender}") for sender in range(10)))
                 assert {answer.status_code for answer in answers} == {202}
             assert (await client.get("/health/ready")).status_code == 200
-            while postgres.rows(direct, "SELECT count(*) FROM delivery WHERE state = 0") != [(0,)]:  # noqa: ASYNC110 - the database has no event
-                await asyncio.sleep(0.01)
+            await until(lambda: not postgres.rows(direct, "SELECT 1 FROM delivery WHERE state = 0"))
         assert postgres.rows(direct, "SELECT count(*) FROM event") == [(200,)]
 
 
@@ -203,9 +202,10 @@ async def test_a_worker_with_an_api_key_reads_the_existing_interviews(tmp_path):
         config_of(tmp_path, url)
         environ = {"CONNECTOR_HIREFLIX__API_KEY": hireflix.key, "CONNECTOR_HIREFLIX__API_URL": hireflix.api_url}
         async with running(load(tmp_path / "config.toml", environ, tmp_path), [], Role.WORKER) as service:
-            runs = {}
-            while "backfill" not in runs:
-                await asyncio.sleep(0.02)
-                runs = await service.store.query(processes.task_runs)
-        assert runs["backfill"].counts == {"read": 3, "added": 3}
+
+            async def backfill():
+                return (await service.store.query(processes.task_runs)).get("backfill")
+
+            run = await until(backfill)
+        assert run.counts == {"read": 3, "added": 3}
         assert postgres.rows(url, "SELECT DISTINCT mark FROM event") == [("backfill",)]

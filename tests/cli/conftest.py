@@ -20,7 +20,7 @@ from tests.postgres import empty_store
 FOREIGN = {name: None for name in os.environ if name.startswith("CONNECTOR_")}
 """Variables of the user who runs the tests. They must not configure the tested commands."""
 
-SECONDS = 30
+SECONDS = 60
 SQLITE = "sqlite:///connector.db"
 
 Run = Callable[..., Result]

@@ -320,7 +320,7 @@ def test_requests_are_recorded_until_the_signal(config, account, tmp_path):
     address = next(word for line in process.stdout for word in line.split() if word.startswith("http://127"))
     answers = [httpx.post(address, content=created, trust_env=False).status_code for _ in range(2)]
     process.send_signal(signal.SIGINT)
-    rest, _ = process.communicate(timeout=30)
+    rest, _ = process.communicate(timeout=60)
 
     assert answers == [500, 202]
     assert process.returncode == 0

@@ -127,7 +127,7 @@ def test_an_erased_person_is_in_no_file_log_sheet_or_channel_also_after_later_ev
 
 def _stays_locked(store: Path) -> bool:
     """Whether the store is locked by the thread that asks: a transaction of the service ends within the time."""
-    with closing(sqlite3.connect(store, timeout=2, isolation_level=None)) as connection:
+    with closing(sqlite3.connect(store, timeout=5, isolation_level=None)) as connection:
         try:
             connection.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError:
@@ -155,7 +155,7 @@ def test_while_the_store_is_compacted_webhooks_get_503_with_retry_after_and_late
         compaction = threading.Thread(target=compact)
         compaction.start()
         try:
-            assert locked.wait(30)
+            assert locked.wait(60)
             body, headers = signed(payload("create", 2))
             with httpx.Client(trust_env=False, timeout=60) as client:
                 refused = client.post(service.hook, content=body, headers=headers)

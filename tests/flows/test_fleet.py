@@ -79,7 +79,7 @@ def test_the_server_is_killed_five_times(fleet):
         assert kill_the_server(fleet, range(number * 1000, number * 1000 + 200)) == 400
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 def test_a_graceful_stop_leaves_nothing_behind(fleet):
     """Neither a lease nor a name in the list of processes."""
     assert [member.stop() for role in ("receiver", "worker") for member in fleet.alive(role)] == [0] * 4

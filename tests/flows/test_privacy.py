@@ -72,8 +72,8 @@ def test_a_full_run_logs_nothing_personal_and_no_secret(tmp_path):
             unreadable = {"event": "interview.finish", "data": {"candidate": PERSON}, "date": 1}
             assert post(client, service.hook, unreadable) == 202
             assert client.post(service.hook, content=NAME.encode()).status_code == 401
-            Service.until(lambda: service.query("SELECT 1 FROM delivery WHERE sink = 'other' AND attempts > 1"), 30)
-            Service.until(lambda: not google.faults.pending and not slack.faults.pending, 30)
+            Service.until(lambda: service.query("SELECT 1 FROM delivery WHERE sink = 'other' AND attempts > 1"))
+            Service.until(lambda: not google.faults.pending and not slack.faults.pending)
             metrics = client.get(f"{service.url}/metrics").text
         recorded = str(service.query("SELECT reason FROM attempt UNION SELECT reason FROM delivery"))
         recorded += str(service.query("SELECT paused, reason, fix FROM sink"))

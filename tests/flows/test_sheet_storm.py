@@ -35,7 +35,7 @@ calls_per_minute = 6000
 @dataclass(frozen=True, slots=True)
 class StormSettings:
     """The size of a storm: interviews, seconds between two actions of the user, share of writes that fail, kills,
-    waves of events between two kills, and the least number of actions.
+    waves of events between two kills, the least number of actions, and how long the test waits for the end.
     """
 
     interviews: int
@@ -44,6 +44,7 @@ class StormSettings:
     kills: int
     waves: int
     actions: int
+    patience: float = 90
 
 
 def payloads(chance: random.Random, count: int) -> list[dict]:
@@ -171,10 +172,10 @@ def storm(tmp_path, size: StormSettings, seed: int) -> StormFigures:
         google.faults.choose(fault)
         with user.edits(size.between_seconds):
             _feed_and_kill(service, waiting, size, google)
-            Service.until(lambda: shown(service) == size.interviews and user.actions >= size.actions, 600)
+            Service.until(lambda: shown(service) == size.interviews and user.actions >= size.actions, size.patience)
         google.faults.clear()
         google.faults.release()
-        service.settled(600)
+        service.settled(size.patience)
         _check(service, google, sheet, user, size.interviews)
         assert service.run("verify", "sheet").returncode == 0
         assert service.stop() == 0
@@ -200,7 +201,7 @@ def _feed_and_kill(service: Service, waiting: list[dict], size: StormSettings, g
             posted = part[wave :: size.waves]
             asyncio.run(post(service, posted))
             assert not posted
-            Service.until(lambda before=before: google.counts["write"] > before, 120)
+            Service.until(lambda before=before: google.counts["write"] > before)
         if start < size.kills:
             service.kill()
             google.faults.release()
@@ -219,7 +220,7 @@ def _check(service: Service, google: GoogleEmulator, sheet: str, user: SheetUser
     assert {row["Interview ID"]: row[NOTES] for row in records if row.get(NOTES)} == user.notes
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(240)
 def test_a_sheet_that_a_user_edits_all_the_time_converges(tmp_path):
     figures = storm(
         tmp_path,
@@ -234,7 +235,15 @@ def test_a_sheet_that_a_user_edits_all_the_time_converges(tmp_path):
 def test_five_thousand_interviews_converge_after_three_kills(tmp_path):
     figures = storm(
         tmp_path,
-        StormSettings(interviews=5_000, between_seconds=0.05, failing_share=0.05, kills=3, waves=25, actions=101),
+        StormSettings(
+            interviews=5_000,
+            between_seconds=0.05,
+            failing_share=0.05,
+            kills=3,
+            waves=25,
+            actions=101,
+            patience=600,
+        ),
         seed=2,
     )
     assert figures.actions > 100

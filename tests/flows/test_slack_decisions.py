@@ -31,7 +31,7 @@ from tests.flows.slack_decisions import ANA, BOB, EVE, slack_sink
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 GROUP = "S00HIRING"
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 DENIED = Fault(FaultKind.STATUS, status=401)
 SECRET = "hfx_test_secret_9f2c"
 

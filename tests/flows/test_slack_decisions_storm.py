@@ -94,7 +94,7 @@ class Storm:
         if wish == "discard" and envelope.acknowledged[0]:
             opened = self.slack.workspace.view_opened
             with opened:
-                is_open = opened.wait_for(lambda: len(self.slack.workspace.views) > before, timeout=2)
+                is_open = opened.wait_for(lambda: len(self.slack.workspace.views) > before, timeout=10)
             if is_open:
                 self.slack.submit(self.slack.views[-1], user, reason="No permit").result(10)
 

@@ -11,6 +11,7 @@ from connector.store.ingest import IngestPlan, RoutingTable
 from connector.store.postgres.store import SILENCE_SECONDS, ServerConnection
 from connector.store.writer import Writer
 from tests.postgres import rows
+from tests.serving import until
 from tests.store.kit import arrival, routing_table
 
 
@@ -37,5 +38,4 @@ class Receiver:
 async def waits_for_a_lock(url: str, *, processes: int = 1) -> None:
     """Returns when this number of connections waits for transactions of others."""
     waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    while len(rows(url, waiting)) < processes:  # noqa: ASYNC110 - the server gives no sign
-        await asyncio.sleep(0.005)
+    await until(lambda: len(rows(url, waiting)) >= processes)

@@ -18,6 +18,7 @@ from connector.store.postgres.store import ServerConnection
 from connector.store.writer import Writer
 from connector.testing import START
 from tests.postgres import GIVEN, end_all, rows
+from tests.serving import until
 from tests.store.bench import until_taken
 from tests.store.kit import CREATE, arrival, routing_table
 from tests.store.receivers import Receiver, waits_for_a_lock
@@ -216,8 +217,7 @@ async def test_close_finishes_what_waits(postgres_url):
 async def until_alone(url):
     """Returns when no other connection to the store is left."""
     others = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    while rows(url, others):  # noqa: ASYNC110 - the server gives no sign
-        await asyncio.sleep(0.005)
+    await until(lambda: not rows(url, others))
 
 
 # --- several receivers

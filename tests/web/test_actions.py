@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import sqlite3
 from contextlib import asynccontextmanager, closing
@@ -11,7 +10,7 @@ import httpx
 import pytest
 
 from connector.emulators.google import EMAIL, GoogleEmulator
-from tests.serving import sample
+from tests.serving import sample, until
 from tests.web.browsing import DASHBOARD, SAME_ORIGIN, dashboard
 
 SHEET = '[sinks.sheet]\ntype = "workbook"\npath = "data/interviews.xlsx"\n' + DASHBOARD
@@ -25,21 +24,12 @@ def make_dead(folder, reason="the position is unknown here"):
 
 async def shown(client, path, text):
     """The page, as soon as it shows the text."""
-    for _ in range(300):
-        page = (await client.get(path)).text
-        if text in page:
-            return page
-        await asyncio.sleep(0.05)
-    raise AssertionError(f"{path} never showed {text!r}: {page}")
 
+    async def page():
+        found = (await client.get(path)).text
+        return text in found and found
 
-async def until(condition):
-    """Waits until the service has done something that no page shows."""
-    for _ in range(300):
-        if condition():
-            return
-        await asyncio.sleep(0.05)
-    raise AssertionError("it never happened")
+    return await until(page)
 
 
 def keys(google, spreadsheet):

@@ -17,7 +17,7 @@ from connector.operations.decide import NO_KEY
 from connector.operations.erase import CANNOT_ERASE, OUT_OF_REACH
 from connector.testing.make import HOSTILE_TEXTS
 from connector.web.dashboard.filters import ROWS
-from tests.serving import CONSOLE_ONLY, sample
+from tests.serving import CONSOLE_ONLY, sample, until
 from tests.web.browsing import DASHBOARD, SAME_ORIGIN, dashboard, note_changes, token_in
 
 ADDRESSES = ("/", "/interviews", "/deliveries", "/sinks", "/routes", "/routes?event=1", "/audit", "/events/1")
@@ -116,12 +116,12 @@ class Markup(HTMLParser):
 
 async def settled(client, path, text):
     """The page, as soon as it contains the text."""
-    for _ in range(200):
-        page = (await client.get(path)).text
-        if text in page:
-            return page
-        await asyncio.sleep(0.05)
-    raise AssertionError(f"{path} never showed {text}")
+
+    async def page():
+        found = (await client.get(path)).text
+        return text in found and found
+
+    return await until(page)
 
 
 def open_steps(page):

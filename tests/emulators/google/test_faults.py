@@ -86,5 +86,5 @@ def test_a_call_without_an_answer_is_on_record_with_status_0(api, google):
 def test_latency_comes_before_anything_is_applied(api, google):
     google.latency = 60
     with pytest.raises(httpx.ReadTimeout):
-        api.client.post(f"{api.url}:batchUpdate", json={"requests": [ADD]}, timeout=0.05)
+        api.client.post(f"{api.url}:batchUpdate", json={"requests": [ADD]}, timeout=httpx.Timeout(30, read=0.05))
     assert google.titles(api.id) == ["Sheet1"]

@@ -28,7 +28,7 @@ def test_what_it_prints_is_a_configuration_that_works(tmp_path):
         assert httpx.get(entry.config.api_url).status_code == 404
         assert httpx.get(page.splitlines()[0].rpartition(" ")[2]).status_code == 200
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
 
 
 def test_without_what_tests_need_it_says_what_installs_it(tmp_path):

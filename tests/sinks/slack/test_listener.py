@@ -61,7 +61,7 @@ def sink_of(slack: SlackEmulator, channel: str, **settings: Any) -> SlackSink:
 @asynccontextmanager
 async def listening(sink: SlackSink, inbox: Inbox) -> AsyncIterator[None]:
     task = asyncio.create_task(sink.listen([sink], inbox))
-    await asyncio.wait_for(inbox.ready.wait(), 10)
+    await asyncio.wait_for(inbox.ready.wait(), 60)
     yield
     task.cancel()
     await asyncio.wait([task])

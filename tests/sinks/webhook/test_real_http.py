@@ -80,7 +80,7 @@ async def test_a_cut_connection_is_unclear_or_answered_never_lost(receiver, cont
 
 @pytest.mark.parametrize("fault", [HANG, APPLY_HANG])
 async def test_a_receiver_that_never_answers_is_unclear(receiver, context, make_sink, fault):
-    sink = await make_sink(receiver.url, timeout=0.2)
+    sink = await make_sink(receiver.url, timeout=1)
     receiver.faults.add(fault)
     [outcome] = (await run_batch(sink, [make_delivery()], context)).outcomes
     assert outcome == RetryLater("timeout", unclear=True)
