@@ -49,9 +49,10 @@ def started(folder, *words):
 
 
 def shows(url, pattern):
-    """Waits until a page has a text."""
+    """Whether a page has a text within a minute."""
     retrying = Retrying(stop=stop_after_delay(60), wait=wait_fixed(0.2), retry=retry_if_result(lambda found: not found))
-    retrying(lambda: re.search(pattern, httpx.get(url).text))
+    retrying.retry_error_callback = lambda _: None
+    return retrying(lambda: re.search(pattern, httpx.get(url).text)) is not None
 
 
 def status(service):
@@ -250,9 +251,9 @@ def test_a_decision_in_the_channel_of_a_demo_reaches_hireflix_and_the_sheet(demo
     message, id_ = re.search(r"id=m([\d.]+)>(?:(?!</article>).)*decide-discard.*?/interview/(\w+)", channel).groups()
     opened = httpx.post(demo["Slack"], data={"message": message, "action": "decide-discard"})
     httpx.post(httpx.URL(demo["Slack"]).join(opened.headers["location"]), data={"reason": "No permit"})
-    shows(demo["Hireflix"], f"discarded(?:(?!</tr>).)*No permit(?:(?!</tr>).)*{id_}")
-    shows(demo["Sheet"], f"Discarded(?:(?!</tr>).)*{id_}")
-    shows(demo["Slack"], "Discarded by @UVISITOR")
+    assert shows(demo["Hireflix"], f"discarded(?:(?!</tr>).)*No permit(?:(?!</tr>).)*{id_}")
+    assert shows(demo["Sheet"], f"Discarded(?:(?!</tr>).)*{id_}")
+    assert shows(demo["Slack"], "Discarded by @UVISITOR")
 
 
 def test_the_commands_that_a_demo_prints_work_as_they_are(demo):

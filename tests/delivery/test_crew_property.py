@@ -175,5 +175,5 @@ def test_the_newest_state_comes_and_never_an_older_one_after_it(acts):
 @pytest.mark.chaos
 @settings(max_examples=1500, derandomize=False)
 @given(st.lists(ACTS, max_size=80), st.sampled_from([check_messages, check_states]))
-def test_long_stories(acts, checked):
+def test_long_sequences_of_actions(acts, checked):
     checked(acts)

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Annotated, Any
 
 import pytest
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from connector.config import Settings, load
 from connector.config.messages import fields_at
@@ -146,12 +146,24 @@ def test_every_sink_type_in_an_example_ships_with_the_connector_or_is_made_on_th
 @EACH
 def test_every_setting_in_an_example_exists_and_takes_its_value(page):
     """Also the settings of a sink whose type another example shows."""
-    for block in blocks(page.read_text(), "toml"):
-        tree = tomllib.loads(re.sub("^   |^#(?=\\[|[a-z_]+ = )", "", block, flags=re.MULTILINE))
-        for model, table in tables(tree):
-            for name, value in table.items():
-                field = model.model_fields[name]
-                TypeAdapter(Annotated[field.annotation, field]).validate_python(value)
+    trees = [
+        tomllib.loads(re.sub("^   |^#(?=\\[|[a-z_]+ = )", "", block, flags=re.MULTILINE))
+        for block in blocks(page.read_text(), "toml")
+    ]
+    settings = [(model, *each) for tree in trees for model, table in tables(tree) for each in table.items()]
+    assert [problem for each in settings if (problem := problem_of(*each))] == []
+
+
+def problem_of(model: type[BaseModel], name: str, value: Any) -> str:
+    """Returns what is wrong with a setting, `""` for a valid one."""
+    field = model.model_fields.get(name)
+    if field is None:
+        return f"{model.__name__} has no setting {name}"
+    try:
+        TypeAdapter(Annotated[field.annotation, field]).validate_python(value)
+    except ValidationError as error:
+        return f"{name}: {error}"
+    return ""
 
 
 def tables(tree: dict[str, Any]) -> Iterator[tuple[type[BaseModel], dict[str, Any]]]:

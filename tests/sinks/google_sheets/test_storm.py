@@ -72,7 +72,7 @@ class Storm:
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_people_between_every_read_and_write_and_calls_that_fail(harness, seed):
+async def test_edits_between_every_read_and_write_and_failing_calls(harness, seed):
     storm = Storm(harness, seed)
     await harness.settle(*storm.news())
     harness.google.after_read = harness.google.before_write = storm.act
@@ -86,7 +86,7 @@ async def test_people_between_every_read_and_write_and_calls_that_fail(harness, 
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_lost_answers_crashes_and_people_between_the_flushes(harness, seed):
+async def test_lost_answers_crashes_and_edits_between_the_flushes(harness, seed):
     storm = Storm(harness, seed)
     await harness.settle(*storm.news())
     harness.google.faults.choose(lambda call: _one_in(storm.chance, 4, call, UNCLEAR) if call == "write" else None)

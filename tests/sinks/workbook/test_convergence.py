@@ -146,14 +146,14 @@ class Office:
 
 @settings(max_examples=20, deadline=None)
 @given(acts)
-def test_the_file_converges_to_the_truth_and_keeps_what_users_wrote(acts):
+def test_the_file_converges_and_keeps_what_users_wrote(acts):
     asyncio.run(play_and_check(acts))
 
 
 @pytest.mark.chaos
 @settings(max_examples=2_000, deadline=None)
 @given(acts)
-def test_the_same_for_long(acts):
+def test_the_file_converges_in_long_runs(acts):
     asyncio.run(play_and_check(acts))
 
 
