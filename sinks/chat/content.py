@@ -34,7 +34,7 @@ DIGEST_POSITION_UNITS = 60
 """Most UTF-16 units of a position's name in a digest, which is one line."""
 SHORT_NAME_UNITS = 16
 """Most UTF-16 units of a name in a list of names."""
-SAID_BY_HEADLINE = frozenset({ChangeKind.FINISHED, ChangeKind.INVITED, ChangeKind.DELETED})
+SHOWN_BY_HEADLINE = frozenset({ChangeKind.FINISHED, ChangeKind.INVITED, ChangeKind.DELETED})
 """Changes that the headline describes completely."""
 
 _HOST = re.compile(r"[a-z0-9.-]+")
@@ -130,7 +130,7 @@ def reply_content(announcement: Announcement, interview: Interview, style: Style
     content = Content(text=line if _is_visible(line) else change, footer=wording.moment(announcement.at_ms))
     if not named:
         return content
-    if set(announcement.kinds) <= SAID_BY_HEADLINE:
+    if set(announcement.kinds) <= SHOWN_BY_HEADLINE:
         content = replace(content, text=wording.fill(style.templates.details, values))
     return _with_headline(content, values, style, _notification(interview, style, announcement))
 

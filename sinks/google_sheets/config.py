@@ -164,13 +164,13 @@ class GoogleSheetsConfig(SinkConfig):
         return with_titles(data)
 
     @model_validator(mode="after")
-    def _own_title(self) -> GoogleSheetsConfig:
+    def _check_decision_title(self) -> GoogleSheetsConfig:
         if header_key(self.decision_column) in {header_key(column.title) for column in self.columns}:
             raise ValueError("decision_column has the title of one of the columns; choose another title")
         return self
 
     @model_validator(mode="after")
-    def _some_account(self, info: ValidationInfo) -> GoogleSheetsConfig:
+    def _check_account(self, info: ValidationInfo) -> GoogleSheetsConfig:
         has_key = self.credentials_file is not None or self.credentials is not None
         if self.auth == "key" and not has_key:
             raise ValueError(

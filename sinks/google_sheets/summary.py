@@ -149,8 +149,8 @@ def _of_one_tab(source: Source, allocator: IdAllocator, words: Language) -> list
         position, key = source.column("position_name"), source.column(KEY)
         listed = f'{position};{position}<>"";{key}<>"";{key}<>{source.header(KEY)}'
         names = f"$A{_FIRST + 1}:$A"
-        mine = f"{source.column('position_name')};{equals(names, _SEPARATOR)};"
-        counted = [f'=ARRAYFORMULA(IF({names}="";"";{formula[1:]}))' for formula in _counts(source, mine)]
+        this_position = f"{source.column('position_name')};{equals(names, _SEPARATOR)};"
+        counted = [f'=ARRAYFORMULA(IF({names}="";"";{formula[1:]}))' for formula in _counts(source, this_position)]
         each = f"{position};{equals('position', _SEPARATOR)};"
         waiting = [f'=MAP({names};LAMBDA(position;IF(position="";"";{it[1:]})))' for it in _waiting(source, each)]
         cells = [f'=IFERROR(SORT(UNIQUE(FILTER({listed})));"")', *counted, *waiting]

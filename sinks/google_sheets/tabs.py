@@ -358,8 +358,8 @@ def _first_contact(
 def _find(
     tabs: Sequence[TabProperties], title: str, sheet_id: int | None, preferred: int, *, adopt: bool
 ) -> TabProperties | None:
-    """Returns the tab by its id, or by the id that it would get; a tab for all also by title, at last without regard to
-    case.
+    """Returns the tab by its id, or by the id that it would get. With `adopt` it returns the tab by its id, else by its
+    title, else by its title without regard to case.
     """
     found = [tab for tab in tabs if tab.sheet_id == sheet_id] or [tab for tab in tabs if tab.sheet_id == preferred]
     if adopt:

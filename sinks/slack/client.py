@@ -164,7 +164,7 @@ class BotClient:
     async def post(self, message: Mapping[str, Any], thread: str = "", *, broadcast: bool = False) -> SlackResult:
         """chat.postMessage; a success without `ts` is unclear."""
         place: dict[str, Any] = {"thread_ts": thread, "reply_broadcast": broadcast} if thread else {}
-        result = await self._ask(self._client.chat_postMessage(channel=self.channel, **_ALWAYS, **place, **message))
+        result = await _result_of(self._client.chat_postMessage(channel=self.channel, **_ALWAYS, **place, **message))
         if result.status is Status.OK and not result.message_id:
             return SlackResult(Status.UNCLEAR, UNREADABLE, headers=result.headers)
         return result
@@ -175,29 +175,29 @@ class BotClient:
         """
         content = {"blocks": [], **{name: value for name, value in message.items() if name != "metadata"}}
         flags: dict[str, Any] = {"link_names": False, "parse": "none"}
-        return await self._ask(self._client.chat_update(channel=self.channel, ts=ts, **flags, **content))
+        return await _result_of(self._client.chat_update(channel=self.channel, ts=ts, **flags, **content))
 
     async def post_ephemeral(self, user: str, text: str) -> SlackResult:
         """chat.postEphemeral; `text` is mrkdwn."""
-        return await self._ask(
+        return await _result_of(
             self._client.chat_postEphemeral(channel=self.channel, user=user, text=text, link_names=False, parse="none")
         )
 
     async def open_view(self, trigger: str, view: View) -> SlackResult:
         """views.open, once per trigger and within three seconds after the click."""
-        return await self._ask(self._client.views_open(trigger_id=trigger, view=view))
+        return await _result_of(self._client.views_open(trigger_id=trigger, view=view))
 
     async def group_members(self, group: str) -> SlackResult:
         """usergroups.users.list: the members' ids in `users`."""
-        return await self._ask(self._client.usergroups_users_list(usergroup=group))
+        return await _result_of(self._client.usergroups_users_list(usergroup=group))
 
     async def delete(self, ts: str) -> SlackResult:
         """chat.delete."""
-        return await self._ask(self._client.chat_delete(channel=self.channel, ts=ts))
+        return await _result_of(self._client.chat_delete(channel=self.channel, ts=ts))
 
     async def history(self, oldest: str, cursor: str = "") -> SlackResult:
         """One page of conversations.history with metadata, newest first, from `oldest` (a Slack timestamp)."""
-        return await self._ask(
+        return await _result_of(
             self._client.conversations_history(
                 channel=self.channel,
                 oldest=oldest,
@@ -210,7 +210,7 @@ class BotClient:
 
     async def replies(self, thread: str, oldest: str, cursor: str = "") -> SlackResult:
         """One page of conversations.replies with metadata, oldest first."""
-        return await self._ask(
+        return await _result_of(
             self._client.conversations_replies(
                 channel=self.channel,
                 ts=thread,
@@ -224,17 +224,14 @@ class BotClient:
 
     async def whoami(self) -> SlackResult:
         """auth.test: team, bot, and the granted scopes in the header `x-oauth-scopes`."""
-        return await self._ask(self._client.auth_test())
+        return await _result_of(self._client.auth_test())
 
     async def channel_info(self) -> SlackResult:
         """conversations.info of the channel."""
-        return await self._ask(self._client.conversations_info(channel=self.channel))
+        return await _result_of(self._client.conversations_info(channel=self.channel))
 
     async def close(self) -> None:
         await self._session.close()
-
-    async def _ask(self, call: Awaitable[Any]) -> SlackResult:
-        return await _result_of(call)
 
 
 class AppClient:
@@ -270,7 +267,7 @@ class WebhookClient:
         try:
             response = await self._client.send_dict(body)
         except _ERRORS as error:
-            return _lost(error)
+            return _without_answer(error)
         result = read_webhook(response.status_code, response.body, response.headers)
         if result.status is Status.OK:
             return result
@@ -284,7 +281,9 @@ class _Redirected(aiohttp.ClientError):
     pass
 
 
-async def _follow_nothing(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+async def _refuse_redirect(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
     response = await handler(request)
     if response.status in {301, 302, 303, 307, 308}:
         response.close()
@@ -297,7 +296,7 @@ def _session(url: str, timeout: aiohttp.ClientTimeout = TIMEOUT) -> aiohttp.Clie
         timeout=timeout,
         connector=aiohttp.TCPConnector(keepalive_timeout=KEEP_ALIVE_SECONDS),
         proxy=proxy_for(url),
-        middlewares=(_follow_nothing,),
+        middlewares=(_refuse_redirect,),
     )
 
 
@@ -308,10 +307,10 @@ async def _result_of(call: Awaitable[Any]) -> SlackResult:
     except SlackApiError as error:
         response = error.response
     except _ERRORS as error:
-        return _lost(error)
+        return _without_answer(error)
     status, data = _status(response), getattr(response, "data", None)
     result = read_answer(status, data, _headers(response))
-    return result if result.status is Status.OK else replace(result, http_status=status, reply=_words(data))
+    return result if result.status is Status.OK else replace(result, http_status=status, reply=_explanation_of(data))
 
 
 def proxy_for(url: str) -> str | None:
@@ -321,7 +320,7 @@ def proxy_for(url: str) -> str | None:
     return None if is_loopback(host) or proxy_bypass(host) else getproxies().get(scheme)
 
 
-def _lost(error: BaseException) -> SlackResult:
+def _without_answer(error: BaseException) -> SlackResult:
     """Returns the meaning of a missing answer. Only failures before the request was sent are certain."""
     if isinstance(error, _Redirected):
         return SlackResult(Status.BROKEN, "redirect")
@@ -334,14 +333,14 @@ def _lost(error: BaseException) -> SlackResult:
     return SlackResult(Status.UNCLEAR, UNREADABLE)
 
 
-def _words(data: object) -> str:
+def _explanation_of(data: object) -> str:
     """Returns the error and its explanations from a decoded answer, without content of the request."""
     if not isinstance(data, dict):
         return str(data or "")[:REPLY_CHARACTERS]
     meta = data.get("response_metadata")
     messages = meta.get("messages") if isinstance(meta, dict) else None
-    said = {name: data[name] for name in ("error", "errors", "needed", "provided", "warning") if name in data}
-    return json.dumps(said | ({"messages": messages} if messages else {}))[:REPLY_CHARACTERS]
+    explained = {name: data[name] for name in ("error", "errors", "needed", "provided", "warning") if name in data}
+    return json.dumps(explained | ({"messages": messages} if messages else {}))[:REPLY_CHARACTERS]
 
 
 def _status(response: Any) -> int:

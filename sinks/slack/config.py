@@ -129,7 +129,7 @@ class SlackConfig(ChatConfig):
         return self.mentions
 
     @model_validator(mode="after")
-    def _one_way_in(self) -> Self:
+    def _check_credentials(self) -> Self:
         if self.webhook_url is None and self.token is None and self.channel is None:
             raise ValueError("needs `token` and `channel`, or `webhook_url`")
         if self.webhook_url is None and self.token is None:

@@ -41,7 +41,7 @@ def scope_findings(granted: Collection[str]) -> list[Finding]:
     return missing + wanted or [Finding("ok", "all scopes are granted")]
 
 
-_BEFORE = """\
+_MANIFEST_START = """\
 _metadata:
   major_version: 1
   minor_version: 1
@@ -57,7 +57,7 @@ oauth_config:
   scopes:
     bot:
 """
-_AFTER = """\
+_MANIFEST_END = """\
 settings:
   interactivity:
     is_enabled: {decides}
@@ -71,7 +71,8 @@ def manifest(kind: Literal["minimal", "full", "decisions"]) -> str:
     """Returns the manifest as YAML: with the required scopes, also with the optional ones, or also for decisions."""
     scopes = {"minimal": REQUIRED, "full": (*REQUIRED, *RECOMMENDED), "decisions": (*REQUIRED, *RECOMMENDED, GROUPS)}
     decides = "true" if kind == "decisions" else "false"
-    return _BEFORE + "".join(f"      - {scope}\n" for scope in scopes[kind]) + _AFTER.format(decides=decides)
+    lines = "".join(f"      - {scope}\n" for scope in scopes[kind])
+    return _MANIFEST_START + lines + _MANIFEST_END.format(decides=decides)
 
 
 async def check_bot(client: BotClient, config: SlackConfig) -> list[Finding]:

@@ -109,7 +109,7 @@ class Column(BaseModel):
         return SPECS[self.field].kind
 
 
-def _whole(columns: tuple[Column, ...]) -> tuple[Column, ...]:
+def _complete(columns: tuple[Column, ...]) -> tuple[Column, ...]:
     if all(column.field != KEY for column in columns):
         columns = (*columns, Column(field=KEY))
     _unique("field", [column.field for column in columns])
@@ -129,7 +129,7 @@ def header_key(title: str) -> str:
     return "".join(title.split()).casefold()
 
 
-Columns = Annotated[tuple[Column, ...], AfterValidator(_whole)]
+Columns = Annotated[tuple[Column, ...], AfterValidator(_complete)]
 """A setting: the table's columns, each field and title once; `interview_id` is added last when it is missing."""
 
 DEFAULT_COLUMNS: tuple[Column, ...] = tuple(Column(field=field) for field in list(SPECS)[:12])
