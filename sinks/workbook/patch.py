@@ -25,7 +25,16 @@ from sinks.spreadsheet.values import LINK_TEXT, CellKind, days_since
 from sinks.workbook.file import FLUSH_PROPERTY
 from sinks.workbook.package import Package, local_name, relationships_part
 from sinks.workbook.state import RewriteRequest, Written
-from sinks.workbook.tab import DATE_FORMAT, LINK_COLOUR, NAME_PREFIX, NAMED_CELL, TEXT_FORMAT, bounds, cell_text
+from sinks.workbook.tab import (
+    DATE_FORMAT,
+    DAYS_FORMAT,
+    LINK_COLOUR,
+    NAME_PREFIX,
+    NAMED_CELL,
+    TEXT_FORMAT,
+    bounds,
+    cell_text,
+)
 
 _HYPERLINK = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/hyperlink"
 _RELATIONSHIPS = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
@@ -315,6 +324,8 @@ class _Styles:
             return self._instead(present, TEXT_FORMAT)
         if kind is CellKind.DATETIME and not is_date_format(code):
             return self._instead(present, DATE_FORMAT)
+        if kind is CellKind.DAYS_SINCE and value is not None and code == "General":
+            return self._instead(present, DAYS_FORMAT)
         if kind is CellKind.LINK and value is not None:
             return _expected(self.link)
         return present

@@ -37,8 +37,12 @@ TEXT_MAX = 32_767
 NAME_PREFIX = "connector_"
 """Start of the defined names on header cells."""
 
-DATE_FORMAT = "yyyy-mm-dd hh:mm"
-"""Format of a date where users chose none."""
+DATE_FORMAT = "yyyy-mm-dd hh:mm_)"
+"""Format of a date where users chose none. `_)` is a space as wide as a bracket, between a value at the right of its
+column and the text of the next one.
+"""
+DAYS_FORMAT = "0_)"
+"""Format of a number of days where users chose none."""
 TEXT_FORMAT = "@"
 """A text that a user edits stays text: no lost zeros, no formula from a name."""
 LINK_COLOUR = "0563C1"
@@ -504,7 +508,7 @@ def _write_time(cell: Cell, value: Written) -> None:
 def _write_days_since(cell: Cell, value: Written) -> None:
     cell.value = None if value is None else days_since(int(value))
     if cell.number_format == "General":
-        cell.number_format = "0"
+        cell.number_format = DAYS_FORMAT
 
 
 def _write_link(cell: Cell, value: Written, link_text: str) -> None:

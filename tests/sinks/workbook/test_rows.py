@@ -48,7 +48,7 @@ async def test_dates_are_wall_time_in_the_configured_zone(make_workbook):
     await workbook.show(make_interview())
     cell = workbook.cell(2, "Completed")
     assert cell.value == wall(2025, 9, 10, 12, 26, 40)
-    assert cell.number_format == "yyyy-mm-dd hh:mm"
+    assert cell.number_format == "yyyy-mm-dd hh:mm_)"
 
 
 async def test_another_zone_rewrites_every_date(make_workbook):
@@ -217,6 +217,15 @@ async def test_the_configured_columns_are_shown_with_their_titles(make_workbook)
     workbook = make_workbook(columns=[{"field": "candidate_name", "title": "Who"}, {"field": "hash"}])
     await workbook.show(make_interview(hash="00ab"))
     assert workbook.grid() == [["Who", "Hash", "Interview ID"], ["Wayne Knight 1", "00ab", interview_id()]]
+
+
+async def test_a_value_at_the_right_of_its_column_does_not_touch_the_text_beside_it(make_workbook):
+    """A waiting time of 0 days was read as the first digit of the id. The second row is added without a rewrite."""
+    workbook = make_workbook(columns=[{"field": "completed_at"}, {"field": "waiting_days"}])
+    await workbook.show(make_interview(number=1))
+    await workbook.show(make_interview(number=2))
+    rows = workbook.sheet("Interviews").iter_rows(min_row=2, max_col=2)
+    assert [[cell.number_format for cell in row] for row in rows] == [["yyyy-mm-dd hh:mm_)", "0_)"]] * 2
 
 
 async def test_a_new_file_is_formatted(workbook):
