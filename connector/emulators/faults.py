@@ -86,7 +86,7 @@ class Faults:
         for loop, event in waiting:
             loop.call_soon_threadsafe(event.set)
 
-    def settle(self, seconds: float = 10) -> None:
+    def settle(self, seconds: float = 60) -> None:
         """Waits until the calls that `release` continued are done; the emulator runs in its own thread."""
         with self._settled:
             assert self._settled.wait_for(lambda: self._late <= len(self._released), seconds)

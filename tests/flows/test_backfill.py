@@ -9,6 +9,7 @@ import time
 import httpx
 import pytest
 
+from connector.emulators.faults import HANG
 from connector.emulators.google import EMAIL, GoogleEmulator
 from connector.emulators.hireflix import Account, HireflixEmulator
 from connector.hireflix.signature import sign
@@ -88,12 +89,18 @@ def added(service):
 
 @pytest.fixture(scope="module")
 def filled(world):
-    """The service was killed in the middle of its first backfill, and started again."""
-    service, *_ = world
+    """The service was killed in the middle of its first backfill, and started again.
+
+    Hireflix does not answer while it is killed, so that the backfill cannot end first.
+    """
+    service, _, hireflix, *_ = world
+    hireflix.faults.choose(lambda _: HANG if added(service) > INTERVIEWS // 4 else None)
     service.start()
     service.until(lambda: added(service) > INTERVIEWS // 4)
     service.kill()
     killed_at = added(service)
+    hireflix.faults.choose(None)
+    hireflix.faults.release()
     service.start()
     service.until(lambda: 'finished_at":1' in str(service.query("SELECT value FROM meta WHERE key = 'backfill'")))
     service.settled()

@@ -44,7 +44,7 @@ def feed(service: Service, payloads: list[dict[str, Any]], kills: list[int]) -> 
             assert post(client, service.hook, payload) in {200, 202}
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(240)
 def test_no_message_shows_the_data_of_another_candidate(tmp_path: Path) -> None:
     """60 interviews in random order and two kills. Every message, reply and notification is checked by the content of
     the channel.
