@@ -196,8 +196,6 @@ async def _carry_out(run: _Run, stored: StoredRequest, on_read: OnRead) -> None:
     try:
         require_valid(stored.decision, stored.value)
         decided = await run.apply()
-        if run.seen is not None:
-            await on_read(*run.seen, is_new=decided.changed)
     except Unclear as error:
         await run.conclude(RequestState.UNCLEAR, reason=str(error))
     except (HireflixUnavailable, KeyRefused) as error:
@@ -209,7 +207,23 @@ async def _carry_out(run: _Run, stored: StoredRequest, on_read: OnRead) -> None:
     except Exception as error:  # noqa: BLE001 - the requests after it must not wait for it
         await run.put_off(f"the connector failed: {place_of(error)}")
     else:
+        await _pass_on(run, decided, on_read)
         await run.conclude(RequestState.DONE, result=decided)
+
+
+async def _pass_on(run: _Run, decided: Decided, on_read: OnRead) -> None:
+    """Calls `on_read`, if the interview was read. A failure leaves the new state to the webhook or the next reconcile.
+
+    Raises `StoreUnavailable`; the request is then carried out again, and finds nothing to send.
+    """
+    if run.seen is None:
+        return
+    try:
+        await on_read(*run.seen, is_new=decided.changed)
+    except StoreUnavailable:
+        raise
+    except Exception as error:  # noqa: BLE001 - the decision is in Hireflix
+        log.warning("state after a decision not stored", error=place_of(error))
 
 
 @asynccontextmanager

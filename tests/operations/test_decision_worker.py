@@ -148,6 +148,16 @@ async def test_the_store_shows_a_decision_at_once_and_the_webhook_that_follows_c
     assert after == values | {"status": after["status"]}
 
 
+async def test_a_decision_is_done_also_when_the_stored_interview_cannot_be_read(world):
+    """For example because a newer version wrote it: the decision is in Hireflix."""
+    await world.source.receive(world.account.webhook(CREATE, world.found, world.found.created_at))
+    newer = schema.interview.update().values(state='{"v":99}')
+    await world.store.write(lambda connection: connection.execute(newer))
+    asked = await world.ask("shortlist")
+    await world.step()
+    assert ((await world.get(asked)).state, world.sent) == (RequestState.DONE, ["finalist"])
+
+
 async def test_a_score_has_the_date_of_the_decision_also_when_hireflix_dates_no_scores(world, monkeypatch):
     """Otherwise a chat would take it for old news."""
     monkeypatch.setattr(world.account, "rate", partial(world.account.rate, touch=False))
