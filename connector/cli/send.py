@@ -25,6 +25,7 @@ from connector.operations.send import (
     sample_body,
     secret_of,
 )
+from connector.operations.sinks import require_known
 from connector.operations.store_access import now
 from connector.role import Secrets
 
@@ -113,9 +114,10 @@ def _send_journey(config: Path | None, url: str | None, pause: float, *, remove:
 def _body(file: str | None, sample: str | None, *, as_is: bool) -> bytes:
     if file is not None and sample is None:
         return o.read_body(file)
+    known = [*samples.names(), JOURNEY]
     if sample is not None and file is None:
-        return sample_body(sample, as_is=as_is)
-    raise UsageError(f"give a FILE, or --sample with one of: {', '.join([*samples.names(), JOURNEY])}")
+        return sample_body(require_known(sample, known, "sample"), as_is=as_is)
+    raise UsageError(f"give a FILE, or --sample with one of: {', '.join(known)}")
 
 
 def _show(response: httpx.Response) -> None:

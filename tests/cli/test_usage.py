@@ -137,6 +137,7 @@ def test_all_problems_of_a_config_file_are_reported_at_once_and_nothing_is_creat
         (["serve", "--role", "boss"], "boss"),
         (["demo", "--events", "0"], "--events"),
         (["demo", "--rate", "0"], "--rate"),
+        (["send", "--sample", "jurney"], "unknown sample 'jurney'; did you mean journey?"),
         (["send"], "give a FILE, or --sample with one of: interview.create,"),
         (["send", "x.json", "--sample", "interview.finish"], "give a FILE, or --sample"),
         (["send", "--sample", "interview.finnish"], "did you mean interview.finish?"),
