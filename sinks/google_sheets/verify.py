@@ -29,7 +29,7 @@ from sinks.google_sheets.repair import (
 from sinks.google_sheets.sheet_view import ProtectedCells
 from sinks.google_sheets.sheets_client import Calls
 from sinks.google_sheets.state import RowNote, StrayValue, TabNote, read_tab_note, tab_name
-from sinks.google_sheets.tabs import TabSnapshot, cannot_add, read_tabs, tab_of, title_of
+from sinks.google_sheets.tabs import TabSnapshot, cannot_add, has_shrunk, read_tabs, tab_of, title_of
 from sinks.google_sheets.write_planner import protected_fields, protected_fields_when_new, row_key, sheet_cells, zone_of
 from sinks.spreadsheet.columns import KEY, header_key
 from sinks.spreadsheet.comparison import WRONG, ComparisonResult, report_of
@@ -345,11 +345,14 @@ class Verification:
     def _compare_lost(
         self, note: RowNote, tab: TabNote, snapshot: TabSnapshot, row_hashes: RowHashes
     ) -> tuple[ComparisonResult, str]:
-        """Returns the kind of an interview whose row existed and is not found by its id."""
+        """Returns the kind of an interview whose row existed and is not found by its id. Where many rows disappeared
+        at once, their repair asks the operator what to do.
+        """
         row = None if note.gone else row_hashes.find_row_like(note)
         if row is not None:
             return ComparisonResult.BROKEN_KEY, f"{snapshot.view.title}, row {row + 1}"
-        wanted_back = self._config.recreate or tab.is_wanted_back(note)
+        is_asked = not note.gone and has_shrunk(tab, snapshot.view)
+        wanted_back = self._config.recreate or tab.is_wanted_back(note) or is_asked
         return (ComparisonResult.MISSING if wanted_back else ComparisonResult.DELETED), snapshot.view.title
 
     def _compare_tab(self, name: str, snapshot: TabSnapshot, row_hashes: RowHashes, findings: Findings) -> None:

@@ -182,6 +182,18 @@ async def test_an_emptied_tab_stops_the_sink_until_an_operator_decides(full):
     assert full.counts().get("write") == 1
 
 
+async def test_a_verification_of_an_emptied_tab_is_not_in_sync_and_its_repair_asks_the_operator(full):
+    full.person.delete_rows(TAB, 1, 12)
+    report = await full.verify()
+    assert (report.in_sync, report.counts["missing"]) == (False, 12)
+    with pytest.raises(SinkBroken, match="12 of 40 rows are gone"):
+        await full.verify_and_repair()
+    full.context.notes["resume"] = {"mode": "accept"}
+    await full.settle(*INTERVIEWS[:12])
+    await full.verify_and_repair()
+    assert (await full.verify()).counts == {"in sync": 28, "deleted by users": 12}
+
+
 @pytest.mark.parametrize(("mode", "rows"), [("accept", 28), ("refill", 40)])
 async def test_the_mode_of_the_operator_decides(full, mode, rows):
     full.person.delete_rows(TAB, 1, 12)
