@@ -9,7 +9,8 @@ import re
 import signal
 import threading
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ class Recorder(EmulatorServer):
     def __init__(self, seconds: float) -> None:
         super().__init__()
         self._seconds = seconds
+        self._is_held = False
         self.calls: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
 
     def build(self, app: web.Application) -> None:
@@ -69,7 +71,18 @@ class Recorder(EmulatorServer):
             call = (request.headers["webhook-id"], data["event"]["interview_id"], body["type"])
             self.calls[request.match_info["sink"]].append(call)
         await asyncio.sleep(self._seconds)  # what a call to a destination takes
+        while self._is_held:  # noqa: ASYNC110 - another thread decides
+            await asyncio.sleep(0.005)
         return web.Response()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """No call ends within the block."""
+        self._is_held = True
+        try:
+            yield
+        finally:
+            self._is_held = False
 
     def first_calls(self, sink: str) -> dict[str, list[str]]:
         """The events of each interview in order of arrival, without repeats of a delivery id."""
@@ -206,7 +219,7 @@ class Fleet:
     def posting(self, interviews: range, clients: int = 8) -> threading.Thread:
         """Posts a create and then a finish of each interview, to any receiver, until each is acknowledged."""
         hooks = [member.hook for member in self.alive("receiver")]
-        thread = threading.Thread(target=lambda: asyncio.run(self._post(list(interviews), hooks, clients)))
+        thread = threading.Thread(target=lambda: asyncio.run(self._post(list(interviews), hooks, clients)), daemon=True)
         thread.start()
         return thread
 

@@ -31,18 +31,20 @@ def backlog(fleet, least):
 @pytest.mark.timeout(180)
 def test_killed_and_stopped_processes_lose_nothing(fleet):
     """Everything acknowledged is delivered in order, and the sheet has each row once."""
-    posting = fleet.posting(range(50))
-    fleet.until(lambda: backlog(fleet, 15))
-    killed = fleet.owner_of(HOOK)
-    killed.kill()
-    fleet.alive("receiver")[0].kill()
+    with fleet.recorder.held():
+        posting = fleet.posting(range(50))
+        fleet.until(lambda: backlog(fleet, 15))
+        killed = fleet.owner_of(HOOK)
+        killed.kill()
+        fleet.alive("receiver")[0].kill()
     fleet.until(lambda: fleet.owner_of(HOOK))
     other, _ = fleet.start("worker", "receiver")
     posting.join()
-    posting = fleet.posting(range(80, 105))
-    fleet.until(lambda: backlog(fleet, 8))
-    still = fleet.owner_of(HOOK)
-    still.send(signal.SIGSTOP)
+    with fleet.recorder.held():
+        posting = fleet.posting(range(80, 105))
+        fleet.until(lambda: backlog(fleet, 8))
+        still = fleet.owner_of(HOOK)
+        still.send(signal.SIGSTOP)
     fleet.until(lambda: fleet.owner_of(HOOK) not in {None, still})
     still.send(signal.SIGCONT)
     posting.join()
@@ -56,9 +58,10 @@ def kill_the_server(fleet, interviews):
     delivered.
     """
     before = len(fleet.acknowledged)
-    posting = fleet.posting(interviews)
-    fleet.until(lambda: backlog(fleet, 5))
-    fleet.server.kill()
+    with fleet.recorder.held():
+        posting = fleet.posting(interviews)
+        fleet.until(lambda: backlog(fleet, 5))
+        fleet.server.kill()
     fleet.server.start()
     posting.join()
     fleet.until(fleet.settled)
