@@ -249,8 +249,15 @@ def demo(tmp_path_factory):
 def test_a_decision_in_the_channel_of_a_demo_reaches_hireflix_and_the_sheet(demo):
     channel = httpx.get(demo["Slack"]).text
     message, id_ = re.search(r"id=m([\d.]+)>(?:(?!</article>).)*decide-discard.*?/interview/(\w+)", channel).groups()
-    opened = httpx.post(demo["Slack"], data={"message": message, "action": "decide-discard"})
-    httpx.post(httpx.URL(demo["Slack"]).join(opened.headers["location"]), data={"reason": "No permit"})
+
+    def sent(page, is_done, **form):
+        """Sends a form again until it leads on: a click that is not acknowledged in time has no effect."""
+        again = Retrying(stop=stop_after_delay(60), retry=retry_if_result(lambda place: not is_done(place)))
+        return again(lambda: httpx.post(page, data=form, timeout=30).headers["location"])
+
+    place = sent(demo["Slack"], lambda place: "/dialog/" in place, message=message, action="decide-discard")
+    dialog = httpx.URL(demo["Slack"]).join(place)
+    sent(dialog, lambda place: "/dialog/" not in place, reason="No permit")
     assert shows(demo["Hireflix"], f"discarded(?:(?!</tr>).)*No permit(?:(?!</tr>).)*{id_}")
     assert shows(demo["Sheet"], f"Discarded(?:(?!</tr>).)*{id_}")
     assert shows(demo["Slack"], "Discarded by @UVISITOR")

@@ -337,7 +337,9 @@ class SlackEmulator(EmulatorServer):
         if opened is None:
             return web.Response(text="No such dialog.", status=404)
         values = {name: str(value) for name, value in (await request.post()).items()}
-        await asyncio.wrap_future(self.submit(opened, view.VISITOR, **values))
+        envelope = await asyncio.wrap_future(self.submit(opened, view.VISITOR, **values))
+        if not envelope.acknowledged[-1]:  # Slack keeps the dialog open
+            return _see_other(request.path)
         return _see_other(f"/view/{request.match_info['channel']}")
 
     def _opened(self, request: web.Request) -> dict[str, Any] | None:
