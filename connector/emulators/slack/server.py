@@ -146,6 +146,11 @@ class SlackEmulator(EmulatorServer):
         return len(self.sockets.connections)
 
     @property
+    def opened_sockets(self) -> int:
+        """The number of Socket Mode connections since the start."""
+        return self.sockets.opened
+
+    @property
     def ephemerals(self) -> list[Ephemeral]:
         """The messages that only one user saw."""
         with self.lock:

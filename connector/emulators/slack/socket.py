@@ -40,6 +40,8 @@ class Sockets:
 
     def __init__(self) -> None:
         self.connections: list[web.WebSocketResponse] = []
+        self.opened = 0
+        """Connections since the start."""
         self.ack_seconds = ACK_SECONDS
         self._waiting: dict[str, asyncio.Future[None]] = {}
         self._sent = 0
@@ -56,6 +58,7 @@ class Sockets:
         await connection.prepare(request)
         await connection.send_json({"type": "hello", "num_connections": len(self.connections) + 1})
         self.connections.append(connection)
+        self.opened += 1
         try:
             async for message in connection:
                 if message.type is WSMsgType.TEXT:
