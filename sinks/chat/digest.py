@@ -98,6 +98,9 @@ async def _edit(session: ChatSession, call: DeliveryCall, digest: DigestRecord) 
     is_repeat = repeated or call.delivery.purpose in {REPEAT_EDIT, REPEAT_PAST_DIGEST}
     if content_hash == digest.content_hash and not is_repeat:
         return delivered(notes, reference=digest.message_id, settles=settles)
+    if digest.is_behind and digest.hides_only_invitations and not digest.is_editing:
+        digest = replace(digest, is_editing=True)
+        await call.context.save_notes({digest.key: digest.note()})
     result = await session.edit(digest.message_id, content, call.context, digest.fallback_error)
     if result.status is Status.OK:
         more = [digest.follow_up(REPEAT_EDIT, REPEAT_DELAY)] if repeated else []
@@ -125,7 +128,9 @@ async def _not_edited(session: ChatSession, call: DeliveryCall, digest: DigestRe
             return rejected(result, {digest.key: replace(digest, fallback_error="").note()})
         note = replace(digest, fallback_error=result.error).note()
         return retry(RetryLater(result.error, after=FALLBACK_SECONDS), {digest.key: note})
-    return retry(await session.failure(result, session.limits.edit, call.context))
+    failed = await session.failure(result, session.limits.edit, call.context)
+    is_applied_perhaps = failed.unclear or call.batch.maybe_sent
+    return retry(failed, {} if is_applied_perhaps else {digest.key: replace(digest, is_editing=False).note()})
 
 
 # --- names

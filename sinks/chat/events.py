@@ -273,7 +273,6 @@ def count_in_digest(
     event, id_, now = call.delivery.event, call.delivery.id, call.context.now()
     assert event is not None
     before = DigestRecord.read(interview.position_id, call.note(DigestRecord(interview.position_id).key))
-    is_over = before.is_over(counted.figures, now, timezone)
     current = before.at(counted.figures, now, timezone)
     serial = current.serial
     figures = [name for name in counted.figures if not serial or record.counted.get(name, ("",))[0] != serial]
@@ -291,7 +290,7 @@ def count_in_digest(
         counted_by=id_ if INVITED in figures else record.counted_by,
         digests=(*record.digests, place) if is_named else record.digests,
     )
-    return record, after, replace(before, is_past=True) if is_over and before.named else None
+    return record, after, replace(before.as_shown(), is_past=True) if current is not before and before.named else None
 
 
 def _without_thread(config: ChatConfig, record: InterviewRecord, result: CallResult) -> Result:

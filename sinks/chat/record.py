@@ -292,6 +292,7 @@ class DigestRecord:
     delivery that started it. `named` are candidates who finished, at most `MOST_NAMES`, each with the `id` of the
     interview, the `name`, and whether the message has `shown` it. `link` leads to the position. `is_past`: it is over
     and kept for its names. `name_removed`: its message may contain a name that is not in `named` any more.
+    `is_editing`: an edit that shows invitations may have been applied.
     """
 
     id: str
@@ -311,6 +312,7 @@ class DigestRecord:
     link: str = ""
     is_past: bool = False
     name_removed: bool = False
+    is_editing: bool = False
     intent: Mapping[str, Any] = field(default_factory=dict)
     possible_duplicates: Sequence[Mapping[str, Any]] = ()
 
@@ -368,7 +370,8 @@ class DigestRecord:
         """Returns the digest when its message shows all of it."""
         named = tuple({**each, "shown": True} for each in self.named)
         counts = dict(self.counts)
-        return replace(self, shown_counts=counts, named=named, content_hash=content_hash, name_removed=False)
+        after = replace(self, shown_counts=counts, named=named, content_hash=content_hash)
+        return replace(after, name_removed=False, is_editing=False)
 
     def _named(self, *, shown: bool) -> Sequence[Mapping[str, Any]]:
         return tuple(each for each in self.named if bool(each.get("shown")) == shown)
@@ -388,29 +391,29 @@ class DigestRecord:
         """The counts that its message does not show yet."""
         return _difference(self.counts, self.shown_counts)
 
-    def is_over(self, figures: Iterable[str], now: int, timezone: str) -> bool:
-        """Whether an event with these figures starts a new digest. It does so only after the message shows all events,
-        so that no event is lost between two digests. Invitations are added to a digest of the same local day, because
-        a new message for each of them would make a stream.
-        """
-        if not self.message_id or self.is_behind:
-            return False
-        is_idle = now - self.updated_ms > IDLE_MS
-        if is_idle and {INVITED}.issuperset(figures):
-            is_idle = _local_day(self.started_ms, timezone) != _local_day(now, timezone)
-        return is_idle or now - self.started_ms > LONGEST_MS
-
     def at(self, figures: Iterable[str], now: int, timezone: str) -> Self:
-        """Returns the digest that counts an event with these figures: this one, or a new one when this one is over."""
-        return self._new() if self.is_over(figures, now, timezone) else self
+        """Returns the digest that counts an event with these figures: this one, or a new one when this one is over.
+
+        Invitations are added to a digest of the same local day without a new message, because one for each of them
+        would make a stream. Other events of a later burst start a new digest, which users are notified of; it takes
+        over the invitations that no message shows yet.
+        """
+        if not self.message_id or (self.is_behind and (self.is_editing or not self.hides_only_invitations)):
+            return self
+        is_idle = now - self.updated_ms > IDLE_MS
+        if {INVITED}.issuperset(figures):
+            is_idle = is_idle and _local_day(self.started_ms, timezone) != _local_day(now, timezone)
+        if not (is_idle or now - self.started_ms > LONGEST_MS):
+            return self
+        return self._with_hidden_counts(now) if self.is_behind else self._new()
 
     def counting(
         self, figures: Iterable[str], interview: Interview, now: int, *, delivery_id: str, occurred_at: int
     ) -> Self:
         """Returns the digest with the figures of one more event. `now` is our clock (epoch milliseconds)."""
-        is_first = not self.counts
+        is_first, counted = not self.counts, list(figures)
         counts = dict(self.counts)
-        for figure in figures:
+        for figure in counted:
             counts[figure] = counts.get(figure, 0) + 1
         return replace(
             self,
@@ -419,7 +422,7 @@ class DigestRecord:
             first_ms=occurred_at if is_first else min(self.first_ms, occurred_at),
             last_ms=max(self.last_ms, occurred_at),
             started_ms=now if is_first else self.started_ms,
-            updated_ms=now,
+            updated_ms=self.updated_ms if self.message_id and {INVITED}.issuperset(counted) else now,
             waits=True,
             serial=self.serial or delivery_id,
         )
@@ -429,6 +432,19 @@ class DigestRecord:
         if len(self.named) >= MOST_NAMES or any(each["id"] == interview_id for each in self.named):
             return self
         return replace(self, named=(*self.named, {"id": interview_id, "name": name}))
+
+    def _with_hidden_counts(self, now: int) -> Self:
+        """Returns a new digest with the counts that this one does not show."""
+        return replace(
+            self._new(),
+            counts={figure: count for figure, count in self.hidden_counts.items() if count},
+            position=self.position,
+            first_ms=self.last_ms,
+            last_ms=self.last_ms,
+            started_ms=now,
+            waits=self.waits,
+            link=self.link,
+        )
 
     def _new(self) -> Self:
         return type(self)(self.id, possible_duplicates=self.possible_duplicates)
@@ -469,6 +485,7 @@ class DigestRecord:
             named=self._named(shown=False),
             name_removed=False,
             message_id="",
+            is_editing=False,
             content_hash="",
             fallback_error="",
             started_ms=self.updated_ms,

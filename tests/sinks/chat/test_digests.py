@@ -89,6 +89,25 @@ async def test_an_invitation_is_added_to_the_digest_that_names_who_finished_the_
     ]
 
 
+async def test_finishes_of_a_night_are_a_new_message_also_after_an_invitation_of_the_evening(
+    slack: SlackEmulator, make: Make, channel: str
+) -> None:
+    """An edit of the message of the day would notify no one."""
+    feed = await make(quiet_hours={"start": "20:00", "end": "08:00"})
+    await run(feed, *invited(1))
+    feed.lane.clock.advance(10 * HOUR_SECONDS)  # 20:26 UTC
+    await feed.take(*invited(2))
+    await feed.lane.run(until=feed.lane.clock.now() + 1_000)
+    feed.lane.clock.advance(HOUR_SECONDS)
+    await feed.take(done(number=3))
+    await feed.lane.run()
+    assert [message.text for message in slack.messages(channel)] == [
+        "Position 1 · 1 invited",
+        "Position 1 · 1 finished: Candidate 3. · 1 invited",
+    ]
+    assert await feed.lane.pending() == []
+
+
 async def test_without_edits_invitations_wait_for_more_of_them(
     slack: SlackEmulator, clock: ManualClock, channel: str
 ) -> None:
