@@ -108,6 +108,21 @@ async def test_finishes_of_a_night_are_a_new_message_also_after_an_invitation_of
     assert await feed.lane.pending() == []
 
 
+async def test_an_edit_whose_answer_was_lost_counts_no_invitation_twice(
+    slack: SlackEmulator, make: Make, channel: str
+) -> None:
+    """The finish starts no new digest then, because the old message may show the invitation already."""
+    feed = await make(events={"finish": "digest"})
+    await run(feed, *invited(1))
+    feed.lane.clock.advance(HOUR_SECONDS)
+    slack.faults.add(Fault(faults.FaultKind.DROP, "chat.update"))
+    await feed.take(*invited(2))
+    await feed.lane.run(until=feed.lane.clock.now() + 26_000)
+    await run(feed, done(number=3))
+    assert figures(slack.messages(channel)) == {"invited": 2, "finished": 1}
+    assert await feed.lane.pending() == []
+
+
 async def test_without_edits_invitations_wait_for_more_of_them(
     slack: SlackEmulator, clock: ManualClock, channel: str
 ) -> None:
