@@ -115,9 +115,9 @@ async def test_an_edit_whose_answer_was_lost_counts_no_invitation_twice(
     feed = await make(events={"finish": "digest"})
     await run(feed, *invited(1))
     feed.lane.clock.advance(HOUR_SECONDS)
-    slack.faults.add(Fault(faults.FaultKind.DROP, "chat.update"))
+    slack.faults.add(Fault(faults.FaultKind.DROP, "chat.update", 2))
     await feed.take(*invited(2))
-    await feed.lane.run(until=feed.lane.clock.now() + 26_000)
+    await feed.lane.run(until=feed.lane.clock.now() + 25_500)
     await run(feed, done(number=3))
     assert figures(slack.messages(channel)) == {"invited": 2, "finished": 1}
     assert await feed.lane.pending() == []
