@@ -35,7 +35,7 @@ from connector.delivery.tasks import Retention, ScheduledCalls
 from connector.errors import StoreUnavailable
 from connector.hireflix.signature import Verifier
 from connector.logging import LogLimit
-from connector.operations.alerting import Alerting
+from connector.operations.alert_task import Alerting
 from connector.operations.decision_worker import QUERY_TRIES, DecisionWorker
 from connector.operations.password import can_sign_in
 from connector.operations.sinks import make_routing_table

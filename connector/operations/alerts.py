@@ -1,5 +1,5 @@
 """Decides which alerts exist, when a message about them is due, and what it says. Pure functions.
-`connector.operations.alerting` measures and sends.
+`connector.operations.alert_task` measures and sends.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.languages import language
-from connector.operations.alerting import _Stored
+from connector.operations.alert_task import _Stored
 from connector.operations.alerts import (
     OVER_SECONDS,
     REPEAT_SECONDS,

@@ -14,7 +14,7 @@ from connector.config import MailSettings, load
 from connector.delivery.periodic import TaskContext
 from connector.emulators.slack import SlackEmulator
 from connector.hireflix.payload import read
-from connector.operations.alerting import Alerting, MailError, message_of, send_mail, silence
+from connector.operations.alert_task import Alerting, MailError, message_of, send_mail, silence
 from connector.store import leases, processes
 from connector.store.leases import Pause
 from connector.store.processes import Process
