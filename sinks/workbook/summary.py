@@ -107,13 +107,13 @@ def has_formula_of_users(sheet: Worksheet, formulas: Collection[tuple[int, int]]
 
 
 def add_positions(sheet: Worksheet, cells: SheetCells, table: Table, positions: Iterable[str]) -> None:
-    """Adds the positions that the Summary does not have, below its last row; `cells` are those that it has."""
+    """Adds the positions that the Summary does not have, sorted, below its last row; `cells` are those that it has."""
     if "position_name" not in table.columns:
         return
     rows = {row for row, column in cells.places if column == 1} | {_TOTAL}
     present = {str(sheet.cell(row, 1).value) for row in rows}
     last = max(row for row, _ in cells.places | {(_TOTAL, 1)})
-    new = [position for position in dict.fromkeys(positions) if position not in present]
+    new = sorted(set(positions) - present, key=str.casefold)
     for row, position in enumerate(new, start=last + 1):
         chosen = f"{table.column('position_name')},{equals(f'$A{row}', _SEPARATOR)},"
         _write_row(sheet, row, position, _formulas(table, chosen), bold=False)

@@ -40,6 +40,11 @@ async def test_waiting_times_are_those_of_interviews_to_evaluate(workbook):
     assert average.number_format == "0.0"
 
 
+async def test_positions_that_are_added_together_are_sorted_as_in_a_sheet(workbook):
+    await workbook.show(make_interview(number=1, position_name="Sales"), make_interview(number=2, position_name="chef"))
+    assert positions(workbook)[2:] == ["chef", "Sales"]
+
+
 async def test_a_new_position_is_added_below(workbook):
     await workbook.show(make_interview(number=1, position_name="Chef"))
     await workbook.show(make_interview(number=2, position_name="Sales"), make_interview(number=3, position_name="Chef"))
