@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.hireflix import EVENT_NAMES, FINISH, SCORE_UPDATED
@@ -293,7 +293,6 @@ def expected(routes, question):
 some_routes = st.lists(routes_of(), min_size=1, max_size=5)
 
 
-@settings(max_examples=200)
 @given(some_routes, st.lists(questions, min_size=1, max_size=8))
 def test_the_answer_is_that_of_the_rules_whatever_was_asked_before(routes, asked):
     known = Routes(routes, SINKS)
@@ -302,7 +301,6 @@ def test_the_answer_is_that_of_the_rules_whatever_was_asked_before(routes, asked
     ]
 
 
-@settings(max_examples=200)
 @given(patterns, texts)
 def test_a_pattern_matches_as_the_plainest_matcher_does(pattern, name):
     routes = Routes([Route(("team",), positions=(pattern,))], SINKS)

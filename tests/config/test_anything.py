@@ -4,7 +4,7 @@ import json
 import tempfile
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.config import Config, RouteSettings, Section, Settings, load
@@ -58,7 +58,6 @@ def toml(value):
     return json.dumps(value)
 
 
-@settings(max_examples=150, deadline=None)
 @given(tree=TREES, variables=VARIABLES)
 def test_anything_is_read_or_reported(tree, variables):
     with tempfile.TemporaryDirectory() as name:

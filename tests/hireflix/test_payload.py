@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from connector.hireflix import EVENT_NAMES
@@ -311,7 +311,6 @@ def check_promises(reading):
         text.encode()
 
 
-@settings(max_examples=150)
 @given(st.binary())
 def test_no_bytes_raise(raw):
     reading = read(raw, NOW)
@@ -319,7 +318,6 @@ def test_no_bytes_raise(raw):
     assert reading.kind is EventKind.UNREADABLE or raw.lstrip().startswith(b"{")
 
 
-@settings(max_examples=300)
 @given(envelopes | anything, st.booleans())
 def test_no_json_raises_and_what_comes_out_can_be_stored(envelope, ascii_only):
     raw = json.dumps(envelope, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")

@@ -119,7 +119,6 @@ def one_body_per_identity(bodies):
     return list({one.reading.identity: one for one in map(arrival, bodies)}.values())
 
 
-@settings(max_examples=120, deadline=None)
 @given(sequences, cuts)
 def test_the_grouping_does_not_matter(bodies, places):
     """Any split of the same arrivals into transactions gives the same rows in every table and the same answers."""
@@ -132,7 +131,6 @@ def test_the_grouping_does_not_matter(bodies, places):
     assert parts.shown(*shown) == at_once.shown(*shown)
 
 
-@settings(max_examples=120, deadline=None)
 @given(sequences, cuts, st.randoms(use_true_random=False))
 def test_the_order_does_not_matter(bodies, places, randomness):
     """Any order, any grouping and any repetition gives the same interviews, and each event to each sink once."""

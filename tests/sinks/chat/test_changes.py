@@ -74,14 +74,12 @@ def test_only_events_that_the_settings_say_to_announce_make_a_message(name, stag
         assert modes.announces(name)
 
 
-@settings(max_examples=200, deadline=None)
 @given(steps)
 def test_the_same_state_twice_is_no_news(history: list[Step]) -> None:
     doubled = [step for step in history for _ in range(2)]
     assert play(doubled) == play(history)
 
 
-@settings(max_examples=200, deadline=None)
 @given(steps)
 def test_in_order_of_dates_the_last_announcement_is_the_newest_state(history: list[Step]) -> None:
     ordered = [(event, state(START + n, i.stage, i.score)) for n, (event, i) in enumerate(history)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from sinks.chat.content import trusted_link
 from tests.sinks.slack.hostile import hostile_text
@@ -51,7 +51,6 @@ def test_what_could_end_a_slack_link_is_encoded() -> None:
     assert trusted_link('https://hireflix.com/a|b<c>d"e', HOSTS) == "https://hireflix.com/a%7Cb%3Cc%3Ed%22e"
 
 
-@settings(max_examples=100, deadline=None)
 @given(hostile_text)
 def test_no_path_can_smuggle_a_control_sequence(text: str) -> None:
     url = trusted_link(f"https://hireflix.com/{text}", HOSTS)

@@ -6,7 +6,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sinks.chat.config import DAYS, QuietHours
@@ -49,7 +49,6 @@ def test_equal_times_make_no_span() -> None:
     assert QuietHours(start="08:00", end="08:00").until(at("2025-09-10 08:00"), "UTC") is None
 
 
-@settings(max_examples=150, deadline=None)
 @given(hours, moments, st.sampled_from(ZONES))
 def test_an_end_lies_ahead_and_is_not_quiet_itself(quiet: QuietHours, now: int, zone: str) -> None:
     end = quiet.until(now, zone)

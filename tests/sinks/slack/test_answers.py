@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sinks.chat.service import Status
@@ -97,7 +97,6 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.integers(0, 600), json_values)
 def test_any_answer_has_a_class_and_a_short_label(status: int, data: object) -> None:
     result = read_answer(status, data, {})

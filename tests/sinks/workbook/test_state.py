@@ -19,7 +19,6 @@ def remembered(rows, deleted):
     return TableState(flush=max(rows.values(), default=0), rows=rows, deleted=frozenset(deleted & rows.keys()))
 
 
-@settings(max_examples=200)
 @given(rows, keys, keys, st.none() | st.integers(0, 6))
 def test_every_row_that_is_not_there_is_either_lost_or_deleted(rows, deleted, present, number):
     seen = remembered(rows, deleted).compare(present, number)
@@ -29,7 +28,6 @@ def test_every_row_that_is_not_there_is_either_lost_or_deleted(rows, deleted, pr
     assert seen.newly_deleted <= seen.deleted
 
 
-@settings(max_examples=100)
 @given(rows, keys, keys)
 def test_without_a_number_no_row_counts_as_deleted(rows, deleted, present):
     state = remembered(rows, deleted)
@@ -38,7 +36,6 @@ def test_without_a_number_no_row_counts_as_deleted(rows, deleted, present):
     assert seen.deleted <= state.deleted
 
 
-@settings(max_examples=100)
 @given(rows, keys)
 def test_in_our_newest_version_nothing_is_lost(rows, present):
     state = remembered(rows, set())
@@ -47,7 +44,6 @@ def test_in_our_newest_version_nothing_is_lost(rows, present):
     assert seen.deleted == rows.keys() - present
 
 
-@settings(max_examples=100)
 @given(rows, keys, keys)
 def test_what_is_lost_stays_so_until_it_is_written(rows, present, others):
     """Also when other rows are written first."""
