@@ -89,6 +89,14 @@ def read_until(file, output, question):
     return output
 
 
+def api_urls(google, slack, hireflix):
+    return {
+        "CONNECTOR_DEFAULTS__GOOGLE_SHEETS__API_URL": google.url,
+        "CONNECTOR_DEFAULTS__SLACK__API_URL": slack.api_url,
+        "CONNECTOR_HIREFLIX__API_URL": hireflix.api_url,
+    }
+
+
 def test_nothing_but_enter_gives_the_workbook_and_the_console(tmp_path):
     code, output = run(tmp_path, [(question, "") for question in (ZONE, SHEET, CHANNEL, WEBHOOK, API)])
     assert code == 0, output
@@ -105,11 +113,7 @@ def test_sheet_channel_and_keys_are_tested_and_the_files_work(tmp_path, google, 
     sheet = google.add_spreadsheet()
     channel = slack.add_channel("hiring")
     address = f"https://docs.google.com/spreadsheets/d/{sheet}/edit"
-    environ = {
-        "CONNECTOR_DEFAULTS__GOOGLE_SHEETS__API_URL": google.url,
-        "CONNECTOR_DEFAULTS__SLACK__API_URL": slack.api_url,
-        "CONNECTOR_HIREFLIX__API_URL": hireflix.api_url,
-    }
+    environ = api_urls(google, slack, hireflix)
     answers = [
         *[(ZONE, "Europe/Madrid"), (SHEET, address), (KEY, "key.json"), (CHANNEL, channel), (TOKEN, slack.token)],
         *[(WEBHOOK, "it's $ecret"), (API, "wrong"), (AGAIN, "y"), (API, "test-key")],
@@ -150,11 +154,7 @@ def test_an_answer_that_does_not_work_says_why_and_is_asked_again(tmp_path, goog
 
 def test_answers_that_are_kept_although_their_test_failed_are_named_at_the_end(tmp_path, google, slack, hireflix):
     google.service_account_file(tmp_path / "key.json")
-    environ = {
-        "CONNECTOR_DEFAULTS__GOOGLE_SHEETS__API_URL": google.url,
-        "CONNECTOR_DEFAULTS__SLACK__API_URL": slack.api_url,
-        "CONNECTOR_HIREFLIX__API_URL": hireflix.api_url,
-    }
+    environ = api_urls(google, slack, hireflix)
     answers = [
         *[(ZONE, ""), (SHEET, A_SHEET), (KEY, "key.json"), (AGAIN, "n")],
         *[(CHANNEL, slack.add_channel("hiring")), (TOKEN, "xoxb-wrong"), (AGAIN, "n")],

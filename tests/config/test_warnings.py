@@ -57,7 +57,7 @@ def test_no_sink_at_all(folder):
 
 def test_a_class_that_cannot_name_its_destination_is_reported_with_the_place_and_without_secrets(folder):
     with pytest.raises(ConfigError) as caught:
-        warnings(folder, '[sinks.a]\ntype = "pigeon"\ntoken = "s3cr3t-t0ken"\nloft.keeper = "nobody"')
+        warnings(folder, '[sinks.a]\ntype = "pigeon"\ntoken = "s3cr3t-t0ken"\nloft.keeper = "unknown"')
     [problem] = caught.value.problems
     assert (problem.place, problem.hint) == ("sinks.a", "correct that class, or ask its author")
     assert re.search(r"the class Pigeon failed: KeyError in \S+pigeon_sinks\.py, line \d+$", problem.message)

@@ -59,7 +59,7 @@ def test_notes_belong_to_a_sink_and_a_destination(sinks, other):
 
 
 def test_only_the_notes_asked_for(sinks):
-    """Without keys there are no notes; unknown keys are left out."""
+    """An empty list of keys returns an empty result; unknown keys are omitted."""
     notes.write(sinks, "chat", "place", {"a": {"x": 1}, "b": {"x": 2}})
     assert notes.read(sinks, "chat", "place", []) == {}
     assert notes.read(sinks, "chat", "place", ["b", "c"]) == {"b": {"x": 2}}

@@ -87,7 +87,7 @@ def test_attempts_come_newest_first(world):
         (ListingFilter(position="graduate*ZÜRICH"), {1}),
         (ListingFilter(position="Baker [night]"), {2}),
         (ListingFilter(position="ba?er*"), {2}),
-        (ListingFilter(position="nobody"), set()),
+        (ListingFilter(position="unknown"), set()),
         (ListingFilter(stage=Stage.SHORTLISTED), {3}),
         (ListingFilter(since=NOON + 1), {2, 3}),
         (ListingFilter(until=NOON + 1), {1, 4}),
@@ -131,7 +131,7 @@ def test_each_filter_of_interviews(world, wanted, expected):
         (ListingFilter(sink="chat", stage=Stage.PENDING), [2]),
         (ListingFilter(sink="chat", since=NOON + 1), [3, 2]),
         (ListingFilter(sink="chat", until=NOON + 1), [1]),
-        (ListingFilter(sink="nobody"), []),
+        (ListingFilter(sink="unknown"), []),
     ],
 )
 def test_each_filter_of_deliveries(world, wanted, expected):

@@ -71,7 +71,7 @@ async def test_what_cannot_be_done_is_answered_with_the_reason(tmp_path):
             ("/sinks/log/verify", {}, "cannot be read back"),
             ("/deliveries/replay", {}, "Select what to replay"),
             ("/deliveries/replay", {"sink": "sheet", "colour": "red"}, "colour"),
-            ("/interviews/erase", {"interview": "nobody"}, "This interview is not in the store"),
+            ("/interviews/erase", {"interview": "unknown"}, "This interview is not in the store"),
         ):
             answer = await client.post(f"/api{path}", json=body, headers=ACT)
             assert (path, answer.status_code) == (path, 422)

@@ -43,7 +43,7 @@ class Pigeon(Sink[PigeonConfig]):
 
     @property
     def destination(self):
-        if self.config.loft.keeper == "nobody":
+        if self.config.loft.keeper == "unknown":
             raise KeyError(self.config.token.get_secret_value())
         return self.config.loft.keeper
 
