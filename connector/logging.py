@@ -70,7 +70,7 @@ def set_up(form: Literal["auto", "json", "console"], level: str, stream: TextIO 
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.stdlib.BoundLogger,
         logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=False,  # a cached logger keeps the set-up of its first line
     )
     handler = logging.StreamHandler(stream)
     handler.setFormatter(

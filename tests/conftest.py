@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 from collections.abc import Iterator
 
 import pytest
+import structlog
 from hypothesis import settings
 
+from connector.logging import MUTED, QUIET, SERVER
 from tests import network
 from tests.entry_points import declared, installed
 from tests.postgres import empty_store, run_folder
@@ -41,6 +44,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish() -> None:
     """What was collected stays until the end, so the garbage collector need not look at it again and again."""
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _logging() -> Iterator[None]:
+    """The logging that a test or a command sets up ends with the test, because its stream is closed then."""
+    loggers = [logging.getLogger(name) for name in ("", *QUIET, *MUTED, SERVER)]
+    before = [(logger.level, logger.handlers[:], logger.filters[:]) for logger in loggers]
+    was_configured, configured = structlog.is_configured(), structlog.get_config()
+    yield
+    for logger, (level, handlers, filters) in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+        logger.handlers[:], logger.filters[:] = handlers, filters
+    structlog.reset_defaults()
+    if was_configured:
+        structlog.configure(**configured)
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ import logging
 
 import pytest
 import structlog
+from structlog.testing import capture_logs
 
 from connector.errors import ConnectorError
 from connector.logging import FRAMES_MAX, HIDDEN, TEXT_MAX, masked, set_up, with_exception
@@ -17,13 +18,10 @@ HOSTILE = 300_000
 
 @pytest.fixture
 def logged():
-    """Configures logging to a stream and restores it; returns what was logged."""
-    root, stream = logging.getLogger(), io.StringIO()
-    handlers, level = root.handlers[:], root.level
+    """Sets up logging to a stream; returns what was logged."""
+    stream = io.StringIO()
     set_up("json", "info", stream)
-    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
-    root.handlers[:], root.level = handlers, level
-    structlog.reset_defaults()
+    return lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
 def fail(error=None):
@@ -230,3 +228,17 @@ def test_invalid_requests_cannot_fill_the_log(logged):
         "Invalid HTTP request received.",
         *["Exception in ASGI application"] * 3,
     ]
+
+
+def test_a_logger_follows_the_latest_set_up():
+    """Also one that has logged before, so that no line goes to a stream of an earlier set-up."""
+    log, first, second = structlog.get_logger("connector.test"), io.StringIO(), io.StringIO()
+    set_up("json", "info", first)
+    log.info("first")
+    set_up("json", "info", second)
+    with capture_logs() as captured:
+        log.info("captured")
+    log.info("second")
+    assert [line["event"] for line in captured] == ["captured"]
+    assert [json.loads(line)["event"] for line in first.getvalue().splitlines()] == ["first"]
+    assert [json.loads(line)["event"] for line in second.getvalue().splitlines()] == ["second"]
