@@ -50,15 +50,13 @@ log = structlog.get_logger("connector.delivery")
 class TaskContext:
     """One run of a task.
 
-    `now` is its start in epoch milliseconds, and `last_success` the start of the last run without an error, if any.
-    `write` runs a job in a transaction that checks the lease; it raises `LeaseLost` and `StoreUnavailable`. `stopping`
-    is set when the process stops.
+    `now` is its start in epoch milliseconds. `write` runs a job in a transaction that checks the lease; it raises
+    `LeaseLost` and `StoreUnavailable`. `stopping` is set when the process stops.
     """
 
     now: int
     write: WriteJob
     stopping: asyncio.Event
-    last_success: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +172,7 @@ class PeriodicTasks:
         started, error = self._clock.now(), ""
         counts: Counts | None = {}
         try:
-            counts = await task.run(TaskContext(started, self._lease.write, self._stopping, last_success))
+            counts = await task.run(TaskContext(started, self._lease.write, self._stopping))
         except LeaseLost:
             raise
         except StoreUnavailable:

@@ -9,13 +9,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import structlog
 from sqlalchemy import Connection
 
 from connector.capabilities import Schedules
 from connector.delivery.clock import Clock
 from connector.delivery.periodic import Counts, PeriodicTask, TaskContext
+from connector.logging import place_of
 from connector.sink import Sink
-from connector.store import erase, retention, rollup, settle
+from connector.store import erase, retention, rollup, settle, source
 from connector.store.retention import DeletedSlice, RetentionKind
 from connector.store.sqlite.database import delete_copies
 
@@ -27,6 +30,10 @@ SLICE_PAUSE_SECONDS = 0.1
 """Pause between two slices, so that ingest and lanes have the writer for most of the time."""
 SCHEDULE_INTERVAL_SECONDS = 60.0
 """Interval between two checks for due calls. The times of messages are in minutes."""
+SCHEDULED_KEY = "scheduled_calls"
+"""Key of `meta`."""
+
+log = structlog.get_logger("connector.delivery")
 
 
 class Retention:
@@ -88,6 +95,13 @@ class Retention:
         return done, (self._timer() - begun) * 1000
 
 
+class Scheduled(msgspec.Struct, frozen=True):
+    """The time until which all calls at set times were added, in epoch milliseconds."""
+
+    until: int
+    v: int = 1
+
+
 class ScheduledCalls:
     """Adds the follow-ups of sinks that are due at set times; their lanes make the calls, in any process."""
 
@@ -104,17 +118,30 @@ class ScheduledCalls:
     async def run(self, turn: TaskContext) -> Counts:
         """Adds what became due since the last run, nothing in the first one. Returns the number of calls.
 
-        Raises `StoreUnavailable` and `LeaseLost`.
+        The calls and the time until which they were added are stored in one transaction, so that no call is added
+        twice. Raises `StoreUnavailable` and `LeaseLost`.
         """
-        after = turn.now if turn.last_success is None else turn.last_success
-        count = 0
-        for name, sink in self._sinks.items():
-            purposes = sink.scheduled(after, turn.now)
-            if purposes:
-                await turn.write(partial(_add, name, purposes, turn.now))
-            count += len(purposes)
-        return {"calls": count}
+        last = await turn.write(_last)
+        after = turn.now if last is None else last.until
+        calls = {name: _due(name, sink, after, turn.now) for name, sink in self._sinks.items()}
+        await turn.write(partial(_add, calls, turn.now))
+        return {"calls": sum(map(len, calls.values()))}
 
 
-def _add(name: str, purposes: Sequence[str], now: int, connection: Connection) -> None:
-    settle.plan_calls(connection, name, purposes, now)
+def _last(connection: Connection) -> Scheduled | None:
+    return source.read(connection, SCHEDULED_KEY, Scheduled)
+
+
+def _add(calls: Mapping[str, Sequence[str]], now: int, connection: Connection) -> None:
+    for name, purposes in sorted(calls.items()):
+        if purposes:
+            settle.plan_calls(connection, name, purposes, now)
+    source.write(connection, SCHEDULED_KEY, Scheduled(now))
+
+
+def _due(name: str, sink: Schedules, after: int, until: int) -> Sequence[str]:
+    try:
+        return sink.scheduled(after, until)
+    except Exception as error:  # noqa: BLE001 - the calls of the other sinks are due too
+        log.warning("sink schedule failed", sink=name, error=place_of(error))
+        return ()
