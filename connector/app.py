@@ -38,6 +38,7 @@ from connector.logging import LogLimit
 from connector.operations.alert_task import Alerting
 from connector.operations.decision_worker import QUERY_TRIES, DecisionWorker
 from connector.operations.password import can_sign_in
+from connector.operations.position_names import RenamedPositions
 from connector.operations.sinks import make_routing_table
 from connector.operations.source import open_api
 from connector.operations.source_tasks import Enriching, SourceTasks
@@ -433,7 +434,8 @@ def _periodic(
         RetentionKind.DECISIONS: periods.deliveries_days,
     }
     retention = Retention(opened.clock, days, on_deleted=metrics.deleted, file=config.store.file)
-    tasks = [retention.task, *ScheduledCalls(sinks).tasks, *(source_tasks.tasks if source_tasks is not None else ())]
+    tasks = [retention.task, RenamedPositions(opened.store).task, *ScheduledCalls(sinks).tasks]
+    tasks += source_tasks.tasks if source_tasks is not None else []
     if config.alerts.sinks or config.alerts.email is not None:
         entries = {**config.sinks, **config.unrouted}
         alerting = Alerting(

@@ -13,7 +13,7 @@ import msgspec
 
 from connector.errors import NewerDocument
 from connector.hireflix import DELETE, FINISH
-from connector.hireflix.payload import ENRICHMENT, Reading
+from connector.hireflix.payload import UNCHANGED_MARKS, Reading
 from connector.interview import Event, Interview, Stage, Value
 
 FieldVersion: TypeAlias = tuple[int, int, str]
@@ -67,7 +67,7 @@ def merge(state: InterviewState | None, reading: Reading) -> InterviewState:
 def _contribution(reading: Reading) -> dict[str, Value]:
     """Returns the fields that an event contributes: those of its payload, and those that its name implies."""
     fields = reading.fields.copy()
-    if reading.mark != ENRICHMENT:  # it is not a change of the interview
+    if reading.mark not in UNCHANGED_MARKS:
         fields["last_event"] = reading.name
     if reading.name == FINISH:
         # the payload of a finish has the status from before the finish
@@ -151,7 +151,9 @@ def _stage_by_status(values: Mapping[str, Value]) -> Stage:
 
 
 def changed_at(state: InterviewState) -> int:
-    """Returns the date of the newest change of an interview, in epoch milliseconds. An enrichment is not a change."""
+    """Returns the date of the newest change of an interview, in epoch milliseconds. The events of
+    `UNCHANGED_MARKS` do not count.
+    """
     return state.exceptions.get("last_event", state.base)[0]
 
 

@@ -14,7 +14,7 @@ from connector.cli import options as o
 from connector.cli.output import safe, show_json
 from connector.config import Config, load
 from connector.formats import format_time
-from connector.hireflix.payload import BACKFILL, CORRECTION, DECISION, ENRICHMENT, RECONCILE, EventKind
+from connector.hireflix.payload import BACKFILL, CORRECTION, DECISION, ENRICHMENT, RECONCILE, RENAMED, EventKind
 from connector.interview import Value
 from connector.operations.explain import Effect, Explanation, explain_body, explain_event
 from connector.operations.store_access import now
@@ -76,6 +76,7 @@ _MARKS = {
     RECONCILE: "made from the API of Hireflix, for a webhook that did not arrive",
     DECISION: "made from the API of Hireflix, after a decision of a user",
     ENRICHMENT: "made from the API of Hireflix, for fields that no webhook has; goes to state sinks only",
+    RENAMED: "made because another interview has a newer name of the position; goes to state sinks only",
 }
 
 

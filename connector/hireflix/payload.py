@@ -56,6 +56,8 @@ DECISION = "decision"
 """Mark of an event with what Hireflix shows after a decision. The webhook that follows then changes nothing."""
 ENRICHMENT = "enrichment"
 """Mark of an event with fields that only the API of Hireflix has, such as the comments of reviewers."""
+RENAMED = "renamed"
+"""Mark of an event with the newest name of a position, which was found at another interview of the position."""
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -255,10 +257,12 @@ _OLD_EXTERNAL_ID: _Readers = (("external_id", "external_id", _text),)
 _OLD_COMPLETED: _Readers = (("completed_at", "completed", _time_or_flag),)
 
 
-SYNTHETIC_MARKS = frozenset({BACKFILL, RECONCILE, CORRECTION, DECISION, ENRICHMENT})
-"""Marks of events that the connector made from the API of Hireflix. They are not counted as received."""
-SILENT_MARKS = frozenset({BACKFILL, CORRECTION, ENRICHMENT})
+SYNTHETIC_MARKS = frozenset({BACKFILL, RECONCILE, CORRECTION, DECISION, ENRICHMENT, RENAMED})
+"""Marks of events that the connector made. They are not counted as received."""
+SILENT_MARKS = frozenset({BACKFILL, CORRECTION, ENRICHMENT, RENAMED})
 """Marks of events without notification. State sinks show them; chats only update messages that exist."""
+UNCHANGED_MARKS = frozenset({ENRICHMENT, RENAMED})
+"""Marks of events that are not a change of the interview: it keeps the name and the date of its last event."""
 
 
 class EventKind(StrEnum):
@@ -279,8 +283,8 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     lower case, separated by tabs; without a usable date it is `sha256:` and the hash of the body. `sha256` is the hash
     as bytes. `occurred_at` is the date of the event and `received_at` the time of receipt, both in epoch milliseconds.
     `mark` is `"undated"` or `"future"` when `occurred_at` is the time of receipt instead of the date, and `BACKFILL`,
-    `RECONCILE`, `CORRECTION`, `DECISION` or `ENRICHMENT` for an event that the connector made. `fields` has the names
-    of `connector.interview.FIELDS` that are in the payload: absent means unknown, `None` an explicit null.
+    `RECONCILE`, `CORRECTION`, `DECISION`, `ENRICHMENT` or `RENAMED` for an event that the connector made. `fields` has
+    the names of `connector.interview.FIELDS` that are in the payload: absent means unknown, `None` an explicit null.
     `unused` has the Hireflix names of the fields whose values could not be used. `keys` is the number of keys of the
     interview object and of the objects in it. `reason` says why a body is unreadable, without personal data;
     `interview_id` and `name` are then empty.

@@ -21,6 +21,7 @@ from connector.hireflix.payload import (
     DECISION,
     ENRICHMENT,
     RECONCILE,
+    RENAMED,
     Reading,
     as_text,
     epoch_ms,
@@ -56,6 +57,8 @@ class Origin(StrEnum):
     """What Hireflix shows after a decision of a user."""
     ENRICHMENT = ENRICHMENT
     """Fields that only the API has."""
+    RENAMED = RENAMED
+    """The newest name of the position, from an event of another interview."""
 
 
 class Synthetic(NamedTuple):
@@ -69,6 +72,7 @@ class Synthetic(NamedTuple):
 MISSING = "interview"
 """Name of the difference when the interview is missing in the store."""
 STAGE = "stage"
+POSITION_NAME = "position_name"
 DELETED = "deletion"
 
 _COMPARED = ("position_id", "position_name", "external_id", "candidate_first_name", "candidate_last_name",
@@ -195,6 +199,19 @@ def enrichment_of(
     reading, body = _make(STATUS_CHANGE, source, at, received_at, Origin.ENRICHMENT)
     differs = [name for name, value in reading.fields.items() if not _is_equal(state.values.get(name), value)]
     return Synthetic(reading, body, tuple(differs)) if differs else None
+
+
+def rename_of(state: InterviewState, interview_id: str, name: str, *, at: int, received_at: int) -> Synthetic:
+    """Returns the event that gives an interview the name of its position that is the newest since `at`.
+
+    It has no id of the position, because it does not say in which position the interview is.
+    """
+    source = {"id": interview_id, "position": {"name": name}}
+    reading, body = _make(STATUS_CHANGE, source, at, received_at, Origin.RENAMED)
+    if merge(state, reading).values.get(POSITION_NAME) != name:
+        own = state.exceptions.get(POSITION_NAME, state.base)[0]
+        reading, body = _make(STATUS_CHANGE, source, own + 1, received_at, Origin.RENAMED)
+    return Synthetic(reading, body, (POSITION_NAME,))
 
 
 def _name_of_missing(stage: Stage) -> str:

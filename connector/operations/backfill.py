@@ -45,9 +45,7 @@ async def backfill(reader: SourceReader, selection: Selection, progress: Progres
 
     Raises `UsageError` for an unknown position, `OtherAccount`, and the exceptions of `HireflixApi`.
     """
-    listed = await reader.api.positions()
-    await reader.require_same_account(listed)
-    positions = chosen(listed, selection.positions)
+    positions = chosen(await reader.positions(), selection.positions)
     run = _Run(reader, selection, progress, await _begin(reader, selection))
     for position in positions:
         if position.id not in run.done.finished:

@@ -77,8 +77,7 @@ class _Run:
     async def run(self, progress: Progress) -> Reconcile:
         store = self._reader.store
         before = await store.query(lambda connection: source.read(connection, RECONCILE_KEY, Reconcile)) or Reconcile()
-        listed = await self._reader.api.positions()
-        await self._reader.require_same_account(listed)
+        listed = await self._reader.positions()
         ours = await store.query(source.counts)
         known = {each.id: each.name for each in listed}
         renamed = await store.query(lambda connection: source.renamed(connection, known))

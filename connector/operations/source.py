@@ -26,7 +26,7 @@ from connector.hireflix.snapshot import (
 from connector.interview import Stage
 from connector.routing import Route, Routes
 from connector.sink import Finding
-from connector.store import source
+from connector.store import position_names, source
 from connector.store.base import IngestResult
 
 T = TypeVar("T")
@@ -80,6 +80,14 @@ class SourceReader:
         self.store = store
         self.now = now
         self._origin = origin
+
+    async def positions(self) -> list[Position]:
+        """Returns the positions of the account, and stores their names. Raises `OtherAccount`."""
+        at = self.now()
+        listed = await self.api.positions()
+        await self._require_same_account(listed)
+        await self.store.write(lambda connection: position_names.learn(connection, listed, at))
+        return listed
 
     async def pages(
         self, position: Position, cursor: str | None = None
@@ -139,7 +147,7 @@ class SourceReader:
         added = [each for each, answer in zip(usable, answers, strict=True) if not answer.duplicate]
         return Counter(each.differs[0] for each in added)
 
-    async def require_same_account(self, listed: Sequence[Position]) -> None:
+    async def _require_same_account(self, listed: Sequence[Position]) -> None:
         """Raises `OtherAccount` when the store has positions and Hireflix lists none of them."""
         known = {each.id for each in listed}
         stored = await self.store.query(source.counts)

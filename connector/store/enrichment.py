@@ -5,30 +5,27 @@ connection, in the caller's transaction.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from itertools import takewhile
 from typing import NamedTuple
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, delete, exists, func, select
 
 from connector.hireflix import EnrichedField
-from connector.hireflix.payload import ENRICHMENT
+from connector.hireflix.payload import UNCHANGED_MARKS
 from connector.interview import Stage
 from connector.merge import InterviewState, decode
 from connector.store import source
 from connector.store.dialects import among, upsert
 from connector.store.schema import enrichment, event, interview
+from connector.store.source import SETTLE_MS
 
 KEY = "enrichment"
 """Key of `meta`."""
 CHUNK = 500
 """Interviews or events per transaction."""
-SETTLE_MS = 60_000
-"""An interview is read this time after a webhook: comments often come with a score. It also covers transactions that
-end in another order than the numbers of their events.
-"""
 FINISHED = (Stage.TO_EVALUATE, Stage.SHORTLISTED, Stage.DISCARDED)
 """Stages of interviews with further fields."""
+_UNCHANGED = tuple(UNCHANGED_MARKS)
 
 
 class EnrichmentProgress(msgspec.Struct, frozen=True):
@@ -80,11 +77,8 @@ def _last_settled(connection: Connection, now: int) -> int:
 
 
 def _follow(connection: Connection, progress: EnrichmentProgress, now: int) -> EnrichmentProgress:
-    columns = (event.c.seq, event.c.interview_id, event.c.mark, event.c.received_at)
-    new = select(*columns).where(event.c.seq > progress.seq).order_by(event.c.seq).limit(CHUNK)
-    # ends at the first event that is not settled: one with a greater number may have been received before it
-    rows = list(takewhile(lambda row: row.received_at <= now - SETTLE_MS, connection.execute(new)))
-    _add(connection, {row.interview_id for row in rows if not row.mark.startswith(ENRICHMENT)}, now)
+    rows = source.settled(connection, progress.seq, now, (event.c.interview_id, event.c.mark), CHUNK)
+    _add(connection, {row.interview_id for row in rows if not row.mark.startswith(_UNCHANGED)}, now)
     return msgspec.structs.replace(progress, seq=rows[-1].seq) if rows else progress
 
 

@@ -66,6 +66,12 @@ def reading_of(row: Any) -> Reading | None:
     )
 
 
+def fields_in(text: str) -> dict[str, Value]:
+    """Returns the fields of a document, none from one that this version cannot use."""
+    document = _usable(text)
+    return {} if document is None else document.fields
+
+
 def _usable(text: str) -> _Document | None:
     try:
         document = _decoder.decode(text)

@@ -5,6 +5,7 @@ connection, in the caller's transaction.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from itertools import takewhile
 from typing import Any, TypeVar
 
 import msgspec
@@ -15,7 +16,7 @@ from connector.interview import Stage
 from connector.merge import InterviewState, decode
 from connector.store.dialects import among, upsert
 from connector.store.erase import erased_among
-from connector.store.schema import event, interview, meta, subscription
+from connector.store.schema import event, event_body, interview, meta, subscription
 
 BACKFILL_KEY = "backfill"
 """Key of the backfill of all interviews, which the service runs once."""
@@ -26,6 +27,10 @@ LOOK_BACK_EVENTS = 10_000
 """Numbers of the newest events among which the last webhook is looked for."""
 ASKED_KEY = "source_asked"
 """Of a command to the service that holds the store. All four are keys of `meta`."""
+SETTLE_MS = 60_000
+"""A task reads an event this time after its receipt: transactions may end in another order than the numbers of their
+events, and comments in Hireflix often follow a score.
+"""
 
 T = TypeVar("T", bound="msgspec.Struct")
 
@@ -94,9 +99,13 @@ class Asked(msgspec.Struct, frozen=True):
     v: int = 1
 
 
-def read(connection: Connection, key: str, kind: type[T]) -> T | None:
-    """Returns a document, `None` when there is none that this version can read."""
-    text = connection.execute(select(meta.c.value).where(meta.c.key == key)).scalar()
+def read(connection: Connection, key: str, kind: type[T], *, for_update: bool = False) -> T | None:
+    """Returns a document, `None` when there is none that this version can read.
+
+    With `for_update` no other process changes it before this transaction ends.
+    """
+    stored = select(meta.c.value).where(meta.c.key == key)
+    text = connection.execute(stored.with_for_update() if for_update else stored).scalar()
     if text is None:
         return None
     try:
@@ -115,6 +124,17 @@ def take_request(connection: Connection) -> Asked | None:
     found = read(connection, ASKED_KEY, Asked)
     connection.execute(delete(meta).where(meta.c.key == ASKED_KEY))
     return found
+
+
+def settled(connection: Connection, after: int, now: int, columns: Sequence[Any], limit: int) -> list[Any]:
+    """Returns the next events after the number `after` that are settled at `now`: number, time of receipt and `columns`
+    of `event` or `event_body`.
+    """
+    joined = event.outerjoin(event_body, event_body.c.event_seq == event.c.seq)
+    new = select(event.c.seq, event.c.received_at, *columns).select_from(joined).where(event.c.seq > after)
+    rows = connection.execute(new.order_by(event.c.seq).limit(limit))
+    # ends at the first event that is not settled: one with a greater number may have been received before it
+    return list(takewhile(lambda row: row.received_at <= now - SETTLE_MS, rows))
 
 
 def states(connection: Connection, ids: Sequence[str]) -> tuple[dict[str, InterviewState], set[str]]:

@@ -14,8 +14,8 @@ from connector.merge import decode, interview_of
 from connector.operations.enrichment import Enrichment
 from connector.store import enrichment as work
 from connector.store import erase, schema
-from connector.store.enrichment import SETTLE_MS
 from connector.store.schema import interview
+from connector.store.source import SETTLE_MS
 from tests.operations.hireflix_world import at_once, source_at
 
 EVERYTHING = tuple(EnrichedField)
