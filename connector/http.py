@@ -15,6 +15,8 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_afte
 
 RETRY_AFTER_MAX_SECONDS = 900.0
 """A longer `Retry-After` is reduced to this: the longest delay of the backoff."""
+RETRY_AFTER_MIN_SECONDS = 1.0
+"""A shorter `Retry-After` is raised to this: with 0 or a past date the call would be repeated without a pause."""
 READ_TRIES = 3
 """Tries of a read in one call; a third failure is probably not a short interruption."""
 READ_SECONDS = 5.0
@@ -49,8 +51,8 @@ def classify(status: int) -> ResponseClass:
 
 
 def retry_after(headers: Mapping[str, str], now: int) -> float | None:
-    """Returns the seconds of `Retry-After` (RFC 9110 section 10.2.3: seconds or a date), at most
-    `RETRY_AFTER_MAX_SECONDS`.
+    """Returns the seconds of `Retry-After` (RFC 9110 section 10.2.3: seconds or a date), from
+    `RETRY_AFTER_MIN_SECONDS` to `RETRY_AFTER_MAX_SECONDS`.
 
     `now` is epoch milliseconds. Returns `None` when the header is missing or invalid.
     """
@@ -63,7 +65,7 @@ def retry_after(headers: Mapping[str, str], now: int) -> float | None:
         seconds = _seconds_until(text, now)
     if not 0 <= seconds < float("inf"):
         return None
-    return min(seconds, RETRY_AFTER_MAX_SECONDS)
+    return min(max(seconds, RETRY_AFTER_MIN_SECONDS), RETRY_AFTER_MAX_SECONDS)
 
 
 def _seconds_until(text: str, now: int) -> float:

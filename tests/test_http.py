@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from connector.http import (
     RETRY_AFTER_MAX_SECONDS,
+    RETRY_AFTER_MIN_SECONDS,
     ResponseClass,
     SafeUrl,
     classify,
@@ -64,7 +65,8 @@ def test_only_a_2xx_is_a_success(status):
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
-        ("0", 0),
+        ("0", RETRY_AFTER_MIN_SECONDS),
+        ("0.5", RETRY_AFTER_MIN_SECONDS),
         ("30", 30),
         (" 1.5 ", 1.5),
         ("900", 900),
@@ -91,7 +93,10 @@ def test_without_the_header_nothing_is_asked_for():
     assert retry_after({}, NOW) is None
 
 
-@pytest.mark.parametrize(("ahead", "seconds"), [(0, 0), (90, 90), (-90, 0), (86400, RETRY_AFTER_MAX_SECONDS)])
+@pytest.mark.parametrize(
+    ("ahead", "seconds"),
+    [(0, RETRY_AFTER_MIN_SECONDS), (90, 90), (-90, RETRY_AFTER_MIN_SECONDS), (86400, RETRY_AFTER_MAX_SECONDS)],
+)
 def test_a_date_asks_for_the_time_until_then(ahead, seconds):
     date = format_datetime(utc(NOW) + timedelta(seconds=ahead), usegmt=True)
     assert retry_after({"Retry-After": date}, NOW) == seconds
@@ -102,9 +107,9 @@ def test_a_date_without_a_zone_is_utc():
 
 
 @given(st.text())
-def test_no_header_raises_or_asks_for_more_than_a_quarter_of_an_hour(text):
+def test_no_header_raises_or_asks_for_less_than_a_second_or_more_than_a_quarter_of_an_hour(text):
     seconds = retry_after({"Retry-After": text}, NOW)
-    assert seconds is None or 0 <= seconds <= RETRY_AFTER_MAX_SECONDS
+    assert seconds is None or RETRY_AFTER_MIN_SECONDS <= seconds <= RETRY_AFTER_MAX_SECONDS
 
 
 # --- addresses

@@ -5,7 +5,6 @@ becomes a `SinkResponse`.
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -19,6 +18,7 @@ from connector.delivery.batches import IsRouted
 from connector.delivery.clock import Clock
 from connector.delivery.outcomes import CallFailure, SinkResponse
 from connector.errors import LeaseLost, RateLimited, SinkBroken, StoreUnavailable
+from connector.http import RETRY_AFTER_MIN_SECONDS
 from connector.interview import Interview
 from connector.logging import HIDDEN, SECRET_TEXTS
 from connector.sink import Batch, Delivery, Note, Result, Sink, Subscription, Token
@@ -27,7 +27,7 @@ from connector.store.base import Store
 from connector.store.claim import Claim
 from connector.store.leases import Lease
 from connector.store.settle import DestinationReply
-from connector.text import clean
+from connector.text import clean, unescaped
 
 log = structlog.get_logger("connector.delivery")
 REPLY_BYTES = 2048
@@ -93,7 +93,7 @@ class SinkContext:
     async def apply(self, wait: RateLimited) -> None:
         """Blocks the bucket of a `RateLimited` that the sink raised itself, so that the delivery is not due at once."""
         if not self._refused:
-            await self.block(wait.bucket, wait.seconds)
+            await self.block(wait.bucket, max(wait.seconds, RETRY_AFTER_MIN_SECONDS))
 
     async def block(self, bucket: str, seconds: float) -> None:
         def job(connection: Connection) -> None:
@@ -190,8 +190,7 @@ class SinkCaller:
         except SinkBroken as error:
             return error
         except RateLimited as error:
-            await context.apply(error)
-            return error
+            return await self._rate_limited(error, context)
         except (LeaseLost, StoreUnavailable):
             raise
         except TimeoutError:
@@ -207,6 +206,15 @@ class SinkCaller:
     async def close(self) -> None:
         """Closes the sink, whether or not it was opened."""
         await self._sink.close()
+
+    async def _rate_limited(self, error: RateLimited, context: SinkContext) -> SinkResponse:
+        try:
+            await context.apply(error)
+        except (LeaseLost, StoreUnavailable):
+            raise
+        except Exception as failure:  # noqa: BLE001 - the seconds of a sink may be any value, such as infinity
+            return self._raised(failure)
+        return error
 
     def _raised(self, error: BaseException) -> CallFailure:
         log.error("sink call failed", sink=self._sink.name, error=error)
@@ -242,7 +250,6 @@ def _is_being_cancelled() -> bool:
 READ_CHARACTERS = 4 * REPLY_BYTES
 """Characters that are masked, which may shorten the text."""
 _WORD = re.compile(r"[^\W\d_]+(?:['\u2019\-][^\W\d_]+)*")
-_ESCAPES = re.compile(r"\\u([0-9a-fA-F]{4})")
 
 
 def mask_reply(reply: DestinationReply, deliveries: Sequence[Delivery], config: BaseModel) -> DestinationReply:
@@ -251,7 +258,7 @@ def mask_reply(reply: DestinationReply, deliveries: Sequence[Delivery], config: 
     Hidden are the secrets of the sink's settings, what has the form of a secret or an e-mail address, and names and
     contact data of the interviews that the deliveries are about.
     """
-    text = clean(_ESCAPES.sub(_unescaped, reply.text[:READ_CHARACTERS]))
+    text = clean(unescaped(reply.text[:READ_CHARACTERS]))
     interviews = [delivery.interview for delivery in deliveries if delivery.interview is not None]
     values = _values(interviews, config)
     for value in values:
@@ -264,11 +271,6 @@ def mask_reply(reply: DestinationReply, deliveries: Sequence[Delivery], config: 
         text = text[: -len(values[0])]  # the end may be the start of a value
     text = " ".join(text.split())
     return DestinationReply(reply.status, text.encode()[:REPLY_BYTES].decode(errors="ignore"))
-
-
-def _unescaped(found: re.Match[str]) -> str:
-    """Returns the character of a JSON escape, so that an escaped name is recognised."""
-    return str(json.loads(f'"{found[0]}"'))
 
 
 def _values(interviews: Iterable[Interview], config: BaseModel) -> list[str]:

@@ -585,6 +585,26 @@ async def test_a_refused_token_is_no_failure_of_the_lane(rig_of):
     assert len(rig.sinks[0].batches) == 5
 
 
+@pytest.mark.parametrize("seconds", [0, -5])
+async def test_a_rate_limit_without_a_wait_is_not_called_again_at_once(rig_of, seconds):
+    """A destination may answer 429 with `Retry-After: 0` for a long time."""
+    rig = await rig_of(One())
+    rig.sinks[0].always = raising(RateLimited("channel", seconds))
+    await rig.event()
+    await rig.lane.step()
+    assert await rig.lane.step() == rig.clock.now() + 1000
+    assert len(rig.sinks[0].batches) == 1
+
+
+@pytest.mark.parametrize("seconds", [float("inf"), float("nan"), 1e30])
+async def test_a_rate_limit_without_a_possible_wait_is_a_failed_call(rig_of, seconds):
+    rig = await rig_of(One())
+    rig.sinks[0].script = [raising(RateLimited("channel", seconds))]
+    await rig.event()
+    await rig.lane.step()
+    assert [(outcome, count) for outcome, _, count in await rig.attempts()] == [("unclear", 1)]
+
+
 async def test_a_destination_that_is_down_rests_the_lane(rig_of):
     """`pause_sink=True` claims nothing for the sink until then."""
     rig = await rig_of(One())

@@ -189,7 +189,7 @@ async def test_a_429_blocks_the_channel_for_all_sinks_and_counts_no_attempt(
     ("fault", "after"),
     [
         (says(429, ""), 3.0),
-        (says(429, "", **{"Retry-After": "0"}), 3.0),
+        (says(429, "", **{"Retry-After": "0"}), 1.0),
         (says(429, "", **{"Retry-After": "0.2"}), 1.0),
         (says(429, "", **{"Retry-After": "99999"}), 900.0),
         (error("message_limit_exceeded"), 600.0),

@@ -111,7 +111,7 @@ def test_another_path_is_another_destination():
         (200, {}, Delivered()),
         (204, {}, Delivered()),
         (429, {"Retry-After": "7"}, RetryLater("status 429", after=7, counts=False, pause_sink=True)),
-        (429, {"Retry-After": "0"}, RetryLater("status 429", after=0, counts=False, pause_sink=True)),
+        (429, {"Retry-After": "0"}, RetryLater("status 429", after=1, counts=False, pause_sink=True)),
         (429, {}, RetryLater("status 429", after=30, counts=False, pause_sink=True)),
         (500, {}, RetryLater("status 500", unclear=True)),
         (500, {"Retry-After": "60"}, RetryLater("status 500", after=60, unclear=True)),
