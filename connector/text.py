@@ -101,6 +101,14 @@ def _kept(found: re.Match[str]) -> str:
     return " " if found[2] or found[0] == "\r\n" else ""
 
 
+_ESCAPE: Final = re.compile(r"\\u([0-9a-fA-F]{4})")
+
+
+def unescaped(text: str) -> str:
+    """Returns the text with the characters of its JSON escapes, so that an escaped name is recognised."""
+    return _ESCAPE.sub(lambda found: chr(int(found[1], 16)), text)
+
+
 _OUTSIDE: Final = r"\s<>()\[\]{},;:\"'|"
 """Characters that end an e-mail address, in a character class."""
 _AT: Final = r"@\uFF20\uFE6B"

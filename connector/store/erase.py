@@ -31,6 +31,7 @@ from connector.store.schema import (
     subscription,
     tombstone,
 )
+from connector.text import unescaped
 
 ERASE_PRIORITY = 0
 """Priority of an erase: before all events, so that no further data of the person is shown."""
@@ -143,16 +144,22 @@ def strip_unreadable(connection: Connection, interview_id: str) -> int:
     """
     _overwrite_deleted(connection)
     values = _values(connection, interview_id)
-    needles = [text.casefold().encode() for text in (interview_id, *_texts(values, _IDENTIFYING))]
+    needles = [text.casefold() for text in (interview_id, *_texts(values, _IDENTIFYING))]
     bodies = select(event.c.seq, event_body.c.body).join(event_body, event_body.c.event_seq == event.c.seq)
     bodies = bodies.where(not_understood())
     after, count = 0, 0
     while rows := connection.execute(bodies.where(event.c.seq > after).order_by(event.c.seq).limit(CHUNK)).all():
         after = rows[-1].seq
-        found = [row.seq for row in rows if any(text in bytes(row.body).lower() for text in needles)]
+        found = [row.seq for row in rows if _contains(bytes(row.body), needles)]
         _strip(connection, among(connection, event.c.seq, found))
         count += len(found)
     return count
+
+
+def _contains(body: bytes, needles: Sequence[str]) -> bool:
+    """Whether a body contains one of the texts, which are case-folded; also with JSON escapes."""
+    text = unescaped(body.decode(errors="replace")).casefold()
+    return any(needle in text for needle in needles)
 
 
 def erase(connection: Connection, interview_id: str, sinks: Sequence[str], now: int) -> Erased:

@@ -11,9 +11,11 @@ from connector.interview import Stage
 from connector.merge import encode, merge
 from connector.store import erase, leases, words
 from connector.store.claim import ClaimedDelivery
-from connector.store.schema import DeliveryState, delivery, interview
+from connector.store.ingest import write_group
+from connector.store.schema import DeliveryState, delivery, event_body, interview
+from connector.store.sqlite import backup
 from connector.testing import START
-from tests.store.kit import add, reading, row_of
+from tests.store.kit import add, arrival, reading, routing_table, row_of
 
 PERSON = {"name": "Ada Erasable", "email": "ada.erasable@example.com", "phone": "+34600123456"}
 
@@ -95,3 +97,32 @@ def test_a_repeated_erase_makes_what_waits_due_at_once(known):
     erase.erase(known, "i1", ["sheet"], START)
     (row,) = known.execute(select(delivery)).all()
     assert (row.state, row.wait_group, row.not_before) == (int(DeliveryState.PENDING), None, 0)
+
+
+@pytest.mark.parametrize(
+    ("address", "text"),
+    [
+        ("ada@example.com", "ADA@Example.com"),
+        ("jürgen@example.com", "JÜRGEN@example.com"),
+        ("jürgen@example.com", r"j\u00fcrgen\u0040example.com"),
+        ("straße@example.com", "STRASSE@EXAMPLE.COM"),
+    ],
+)
+def test_a_body_that_could_not_be_read_is_deleted_when_it_contains_the_address_in_another_form(
+    connection, address, text
+):
+    about = arrival(interview="i1", at=START, candidate={"name": "A", "email": address})
+    broken = arrival(f'{{"event": "interview.create", "mail": "{text}"'.encode())
+    other = arrival(b'{"mail": "someone.else@example.com"')
+    write_group(connection, [about, broken, other], routing_table())
+    assert erase.strip_unreadable(connection, "i1") == 1
+    assert [row.body for row in connection.execute(select(event_body)).all()] == [about.body, other.body]
+
+
+def test_a_line_of_the_tombstone_file_that_was_cut_takes_no_other_tombstone_with_it(tmp_path):
+    """A full disk or a power failure may cut a line."""
+    store = tmp_path / "store.db"
+    backup.tombstone_file(store).write_text("a" * 30)
+    backup.add_tombstones(store, {"b" * 64: START})
+    backup.add_tombstones(store, {"c" * 64: START})
+    assert backup.read_tombstones(store) == {"b" * 64: START, "c" * 64: START}

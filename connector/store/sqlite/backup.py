@@ -161,26 +161,32 @@ def tombstone_file(store: Path) -> Path:
 
 def read_tombstones(store: Path) -> dict[str, int]:
     """Returns the tombstones of the file. Other lines are ignored. Raises `StoreUnavailable`."""
+    found = (_LINE.fullmatch(line) for line in _tombstone_text(store).splitlines())
+    return {line[1]: int(line[2]) for line in found if line}
+
+
+def _tombstone_text(store: Path) -> str:
     try:
-        text = tombstone_file(store).read_text("ascii", errors="replace")
+        return tombstone_file(store).read_text("ascii", errors="replace")
     except FileNotFoundError:
-        return {}
+        return ""
     except OSError as error:
         raise StoreUnavailable(f"{tombstone_file(store)} cannot be read: {error.strerror}") from error
-    found = (_LINE.fullmatch(line) for line in text.splitlines())
-    return {line[1]: int(line[2]) for line in found if line}
 
 
 def add_tombstones(store: Path, hashes: Mapping[str, int]) -> None:
     """Appends tombstones, and returns when they are on the disk. Raises `StoreUnavailable`."""
-    known = read_tombstones(store)
+    known, text = read_tombstones(store), _tombstone_text(store)
     lines = "".join(f"{hash_} {at}\n" for hash_, at in hashes.items() if hash_ not in known)
+    if text and not text.endswith("\n"):  # a full disk or a power failure cut the last line
+        lines = f"\n{lines}"
     try:
         descriptor = os.open(tombstone_file(store), os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             file.write(lines)
             file.flush()
             os.fsync(descriptor)
+        _sync_folder(store.parent)
     except OSError as error:
         raise StoreUnavailable(f"{tombstone_file(store)} cannot be written: {error.strerror}") from error
 
