@@ -114,12 +114,56 @@ class Verifies(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class CellPreview:
+    """One cell that a sink would write. `before` is its present text, `""` when the cell is empty, and `None` when the
+    row is new.
+    """
+
+    title: str
+    after: str
+    before: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ButtonPreview:
+    """A button of a message. `link` is the address that it opens, `""` when it opens none."""
+
+    label: str
+    link: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MessagePreview:
+    """One message that a sink would send or change. `place` says where users see it, such as "New message in the
+    channel". `headline` and each of `lines` is one line of text.
+    """
+
+    place: str
+    lines: Sequence[str]
+    headline: str = ""
+    buttons: Sequence[ButtonPreview] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a sink would write for one delivery, as users would read it.
+
+    `text` may have several lines, and is enough for any sink. `cells` are those of a row, and `messages` those of a
+    chat; both are shown below the text. No value needs escaping.
+    """
+
+    text: str = ""
+    cells: Sequence[CellPreview] = ()
+    messages: Sequence[MessagePreview] = ()
+
+
 @runtime_checkable
 class Previews(Protocol):
-    """A sink that can show what it would write, for `connector explain`."""
+    """A sink that can show what it would write, for `connector explain` and the simulator of the dashboard."""
 
-    async def preview(self, batch: Batch, context: Context) -> Sequence[str]:
-        """Returns one text per delivery, as a user would read it. Writes nothing. `open` was called before."""
+    async def preview(self, batch: Batch, context: Context) -> Sequence[Preview]:
+        """Returns one preview per delivery. Writes nothing. `open` was called before."""
         ...
 
 

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
-from connector.capabilities import Notice
+from connector.capabilities import Notice, Preview
 from connector.languages import language
 from connector.sink import (
     Batch,
@@ -103,12 +103,12 @@ class Console(Sink[ConsoleConfig]):
             raise _unwritable() from error
         return Result(outcomes, notes)
 
-    async def preview(self, batch: Batch, context: Context) -> Sequence[str]:  # noqa: ARG002 - shows, does not print
-        texts = []
+    async def preview(self, batch: Batch, context: Context) -> Sequence[Preview]:  # noqa: ARG002 - shows, does not print
+        previews = []
         for delivery in batch.deliveries:
             (text,), (outcome,), _ = self._messages(replace(batch, deliveries=(delivery,)))
-            texts.append(f"No message: {outcome.reason}" if isinstance(outcome, Superseded) else text)
-        return texts
+            previews.append(Preview(f"No message: {outcome.reason}" if isinstance(outcome, Superseded) else text))
+        return previews
 
     async def notify(self, notice: Notice, context: Context) -> Outcome:
         """Prints the notice like a message."""

@@ -21,7 +21,7 @@ from typing import Annotated, Any
 import httpx
 from pydantic import AfterValidator, Field, SecretStr
 
-from connector.capabilities import Notice
+from connector.capabilities import Notice, Preview
 from connector.http import ResponseClass, classify, host_of, is_loopback, retry_after, safe_url, utc
 from connector.sink import (
     Batch,
@@ -146,8 +146,8 @@ class Webhook(Sink[WebhookConfig]):
     async def deliver(self, batch: Batch, context: Context) -> Result:
         return Result([await self._send(delivery, context) for delivery in batch.deliveries])
 
-    async def preview(self, batch: Batch, context: Context) -> Sequence[str]:  # noqa: ARG002 - nothing is sent
-        return [f"POST to {host_of(self._url)}\n{_readable(delivery)}" for delivery in batch.deliveries]
+    async def preview(self, batch: Batch, context: Context) -> Sequence[Preview]:  # noqa: ARG002 - nothing is sent
+        return [Preview(f"POST to {host_of(self._url)}\n{_readable(delivery)}") for delivery in batch.deliveries]
 
     async def check_connection(self) -> list[Finding]:
         """Checks whether the host name resolves. Posts nothing, because the destination would store it as an event."""

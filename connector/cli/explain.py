@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import typer
 
+from connector.capabilities import CellPreview, MessagePreview, Preview
 from connector.cli import options as o
 from connector.cli.output import safe, show_json
 from connector.config import Config, load
@@ -32,6 +33,8 @@ _UNUSED = {
     EventKind.UNKNOWN: "This version does not know the name of the event. It is stored, not merged and not routed.\n"
     "After an upgrade, `connector replay --state unknown` applies it.",
 }
+_EMPTY = "(empty)"
+"""Shown for an empty cell."""
 _TIMES = {"created_at", "completed", "deleted", "archived", "finalist", "finished_at"}
 
 
@@ -123,5 +126,29 @@ def _effect(effect: Effect) -> Iterator[str]:
     for row in effect.deliveries:
         why = f", {row.reason}" if row.reason else ""
         yield f"  delivery {row.id}: {row.state}, failed attempts: {row.attempts}{why}"
-    for line in effect.preview.splitlines():
-        yield f"  | {line}"
+    for line in _preview(effect.preview):
+        yield f"  | {safe(line)}"
+
+
+def _preview(preview: Preview) -> Iterator[str]:
+    yield from preview.text.splitlines()
+    for cell in preview.cells:
+        yield _cell(cell)
+    for number, message in enumerate(preview.messages):
+        if number or preview.text or preview.cells:
+            yield ""
+        yield from _message(message)
+
+
+def _cell(cell: CellPreview) -> str:
+    before = "" if cell.before is None else f"{cell.before or _EMPTY} → "
+    return f"  {cell.title}: {before}{cell.after or _EMPTY}"
+
+
+def _message(message: MessagePreview) -> Iterator[str]:
+    yield f"{message.place}:"
+    if message.headline:
+        yield message.headline
+    yield from message.lines
+    for button in message.buttons:
+        yield f"[{button.label}] {button.link}".rstrip()

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, select
 
-from connector.capabilities import Previews
+from connector.capabilities import Preview, Previews
 from connector.config import Config
 from connector.errors import SinkBroken, UsageError
 from connector.hireflix.payload import SILENT_MARKS, EventKind, Reading, read
@@ -53,7 +53,7 @@ class Effect(msgspec.Struct, frozen=True):
     sink: str
     type: str
     why: str
-    preview: str
+    preview: Preview
     deliveries: list[DeliveryRow]
 
 
@@ -256,19 +256,26 @@ async def _effect(recipient: _Recipient, at: int) -> Effect:
     return Effect(recipient.sink.name, recipient.type, recipient.why, preview, recipient.stored)
 
 
-async def _preview(recipient: _Recipient, at: int) -> str:
-    """Returns what the sink would write at `at` (epoch milliseconds), or in brackets why there is no preview."""
+async def _preview(recipient: _Recipient, at: int) -> Preview:
+    """Returns what the sink would write at `at` (epoch milliseconds), or why there is no preview."""
     sink = recipient.sink
     if not isinstance(sink, Previews):
-        return "(this type of sink shows no preview)"
+        return Preview("No preview: this type of sink has none.")
     batch = Batch("explain", at, [recipient.delivery], recipient.notes)
     try:
         async with asyncio.timeout(PREVIEW_SECONDS), open_sink(sink):
-            return "\n".join(await sink.preview(batch, _PreviewContext(at, recipient.notes)))
+            return _single(await sink.preview(batch, _PreviewContext(at, recipient.notes)))
     except SinkBroken as error:
-        return f"(no preview: {error.reason}; {error.fix})"
+        return Preview(f"No preview: {error.reason}; {error.fix}")
     except Exception as error:  # noqa: BLE001 - a third-party sink may raise anything; the others are still explained
-        return f"(no preview: {place_of(error)})"
+        return Preview(f"No preview: {place_of(error)}")
+
+
+def _single(previews: Sequence[Preview]) -> Preview:
+    """Returns the preview of the one delivery. Raises `TypeError` when a sink returned anything else."""
+    if len(previews) != 1 or not isinstance(previews[0], Preview):
+        raise TypeError("preview() must return one Preview per delivery")
+    return previews[0]
 
 
 class _PreviewContext:

@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 import pytest
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from connector.capabilities import ERASE, Notice, Notifies, Previews, Report, Verifies, can_erase
+from connector.capabilities import ERASE, Notice, Notifies, Preview, Previews, Report, Verifies, can_erase
 from connector.errors import LeaseLost
 from connector.interview import Value
 from connector.routing import Route
@@ -488,18 +488,31 @@ class SinkContract(SinkHarness):
     @needs("previews")
     def test_a_preview_writes_nothing(self) -> None:
         before = self._held()
-
-        async def preview() -> tuple[int, int]:
-            sink: Any = self.make_sink()
-            context = FakeContext()
-            some = self._deliveries(sink, min(3, sink.max_batch))
-            batch = Batch("b", context.now(), some, notes_for(sink, some, context))
-            async with opened(sink):
-                return len(await sink.preview(batch, context)), len(some)
-
-        texts, deliveries = asyncio.run(preview())
-        assert texts == deliveries
+        sink = self.make_sink()
+        some = self._deliveries(sink, min(3, sink.max_batch))
+        assert len(asyncio.run(self._previews(sink, some))) == len(some)
         assert self._held() == before
+
+    @needs("previews")
+    def test_a_preview_shows_what_each_delivery_would_write(self) -> None:
+        """One `Preview` with a text, cells or messages; also where the texts are hostile."""
+        sink = self.make_sink()
+        texts = [HOSTILE_TEXTS[name] for name in sorted(HOSTILE_TEXTS)]
+        events = [self._event(at, candidate_name=text, position_name=text) for at, text in enumerate(texts, 1)]
+        found = asyncio.run(self._previews(sink, [make_delivery(each, state=sink.state) for each in events]))
+        assert [type(each) for each in found] == [Preview] * len(texts)
+        assert all(each.text or each.cells or each.messages for each in found)
+
+    @staticmethod
+    async def _previews(sink: Any, deliveries: Sequence[Delivery]) -> list[Any]:
+        """Returns what a sink shows of deliveries without notes."""
+        context, found = FakeContext(), []
+        async with opened(sink):
+            for start in range(0, len(deliveries), sink.max_batch):
+                some = deliveries[start : start + sink.max_batch]
+                batch = Batch(f"b-{start}", context.now(), some, notes_for(sink, some, context))
+                found += await sink.preview(batch, context)
+        return found
 
     @needs("verifies", "delivered")
     def test_a_verification_after_a_delivery_finds_everything_in_sync_and_writes_nothing(self) -> None:

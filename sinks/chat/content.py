@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
+from connector.capabilities import ButtonPreview, MessagePreview
 from connector.languages import Language
 from connector.sink import Interview, Stage
 from connector.text import web_link, without_contacts
@@ -189,13 +190,9 @@ def as_text(content: Content, mention: str = "", *, neutralise: Callable[[str], 
     """The content as lines of text, times in UTC. `neutralise` is applied to every text from outside, for a service
     whose text has markup.
     """
-    facts = [f"{label}: {_neutral(value, neutralise)}" for label, value in content.facts]
     lines = [
         _neutral(content.headline, neutralise),
-        _neutral(content.text, neutralise),
-        *(_neutral(line.text, neutralise) for line in content.lines),
-        *facts,
-        _stamp_text(content.panel),
+        *_body(content, neutralise),
         " ".join(f"[{button.label}]" for button in content.panel.buttons),
         f"[{content.button}] {content.link}" if content.link else "",
         wording.in_utc(content.footer),
@@ -203,6 +200,28 @@ def as_text(content: Content, mention: str = "", *, neutralise: Callable[[str], 
         mention,
     ]
     return "\n".join(line for line in lines if line)
+
+
+def preview_of(content: Content, place: str, mention: str = "") -> MessagePreview:
+    """Returns the content as a preview of the message in this place, with times in UTC."""
+    lines = [*_body(content, str), wording.in_utc(content.footer), _neutral(content.change, str), mention]
+    links = [ButtonPreview(content.button, content.link)] if content.link else []
+    return MessagePreview(
+        place,
+        headline=_neutral(content.headline, str),
+        lines=[line for line in lines if line],
+        buttons=[*(ButtonPreview(button.label) for button in content.panel.buttons), *links],
+    )
+
+
+def _body(content: Content, neutralise: Callable[[str], str]) -> list[str]:
+    """Returns the lines between the headline and the buttons."""
+    return [
+        _neutral(content.text, neutralise),
+        *(_neutral(line.text, neutralise) for line in content.lines),
+        *(f"{label}: {_neutral(value, neutralise)}" for label, value in content.facts),
+        _stamp_text(content.panel),
+    ]
 
 
 def _stamp_text(panel: Panel) -> str:

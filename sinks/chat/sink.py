@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import ClassVar, TypeVar
 
-from connector.capabilities import DECIDED, ERASE, Notice, decided_key
+from connector.capabilities import DECIDED, ERASE, MessagePreview, Notice, Preview, decided_key
 from connector.sink import (
     Batch,
     Context,
@@ -27,7 +27,7 @@ from connector.sink import (
 from sinks.chat import reminders, summary
 from sinks.chat.changes import FINISHED, INVITE, POSTING_MODES
 from sinks.chat.config import ChatConfig, is_due
-from sinks.chat.content import Content, Line, Style, as_text, digest_content, short_name
+from sinks.chat.content import Content, Line, Style, digest_content, preview_of, short_name
 from sinks.chat.decisions import UNDO_OVER, DecisionRecord
 from sinks.chat.digest import edit_past, erase_from_digests, publish
 from sinks.chat.events import EventAction, EventPlan, deliver_events, draft_of, plan_of
@@ -49,52 +49,64 @@ from sinks.chat.summary import SummaryRecord
 from sinks.chat.updates import erase_messages, next_edit, show_decision, update_messages
 
 _PLACES = {
-    EventAction.POST: "New message in the channel:",
-    EventAction.REPLY: "Reply in the thread:",
-    EventAction.BROADCAST: "Reply in the thread, shown in the channel as well:",
+    EventAction.POST: "New message in the channel",
+    EventAction.REPLY: "Reply in the thread",
+    EventAction.BROADCAST: "Reply in the thread, shown in the channel as well",
 }
 _NOTHING = "No message: there is nothing to announce, or nothing new."
 
 
-def preview(session: ChatSession, delivery: Delivery, notes: Mapping[str, Note], now: int) -> str:
+def preview(session: ChatSession, delivery: Delivery, notes: Mapping[str, Note], now: int) -> Preview:
     """Returns what users would see after this delivery at `now` (epoch milliseconds). With `privacy = "auto"` the
     candidate is shown by initials.
     """
     config, interview = session.config, delivery.interview
     if delivery.event is None or interview is None:
-        return _NOTHING
+        return Preview(_NOTHING)
     privacy = "initials" if config.privacy == "auto" else config.privacy
     style = replace(style_of(config, privacy), panel=panel_of(config, interview, notes, now))
     record = InterviewRecord.read(interview.id, notes.get(InterviewRecord(interview.id).key))
     plan = plan_of(config, delivery, record, now)
-    texts = [_message(session, plan, record, interview, style), _digest(config, delivery, plan, notes, style, now=now)]
-    after = replace(record, message_id="", content_hash="") if plan.action is EventAction.POST else record
-    edit = next_edit(session.content_hash, after, interview, style) if plan.edit and config.edits else None
-    if edit is not None:
-        texts.append(f"The message in the channel becomes:\n{as_text(edit.content)}")
-    return "\n\n".join(text for text in texts if text) or _reason(delivery)
+    messages = [
+        *_message(session, plan, record, interview, style),
+        *_digest(config, delivery, plan, notes, style, now=now),
+        *_edit(session, plan, record, interview, style),
+    ]
+    return Preview(messages=messages) if messages else Preview(_reason(delivery))
 
 
-def _message(session: ChatSession, plan: EventPlan, record: InterviewRecord, interview: Interview, style: Style) -> str:
-    if plan.action is EventAction.NOTHING:
-        return ""
-    draft = draft_of(session, plan, record, interview, style)
-    return f"{_PLACES[plan.action]}\n{as_text(draft.content, draft.mention)}"
+def _message(
+    session: ChatSession, plan: EventPlan, record: InterviewRecord, interview: Interview, style: Style
+) -> Iterator[MessagePreview]:
+    if plan.action is not EventAction.NOTHING:
+        draft = draft_of(session, plan, record, interview, style)
+        yield preview_of(draft.content, _PLACES[plan.action], draft.mention)
 
 
 def _digest(
     config: ChatConfig, delivery: Delivery, plan: EventPlan, notes: Mapping[str, Note], style: Style, *, now: int
-) -> str:
+) -> Iterator[MessagePreview]:
     interview, event = delivery.interview, delivery.event
     if not plan.counted.figures or interview is None or event is None:
-        return ""
+        return
     known = DigestRecord.read(interview.position_id, notes.get(DigestRecord(interview.position_id).key))
     figures = plan.counted.figures
     current = known.at(figures, now, config.timezone)
     counted = current.counting(figures, interview, now, delivery_id=delivery.id, occurred_at=event.occurred_at)
     name = short_name(interview, style) if FINISHED in figures else ""
     counted = counted.naming(interview.id, name) if name else counted
-    return f"No message of its own; the digest becomes:\n{as_text(digest_content(counted, style))}"
+    yield preview_of(digest_content(counted, style), "No message of its own; the digest becomes")
+
+
+def _edit(
+    session: ChatSession, plan: EventPlan, record: InterviewRecord, interview: Interview, style: Style
+) -> Iterator[MessagePreview]:
+    if not plan.edit or not session.config.edits:
+        return
+    after = replace(record, message_id="", content_hash="") if plan.action is EventAction.POST else record
+    edit = next_edit(session.content_hash, after, interview, style)
+    if edit is not None:
+        yield preview_of(edit.content, "The message in the channel becomes")
 
 
 def _reason(delivery: Delivery) -> str:
@@ -199,7 +211,7 @@ class ChatSink(Sink[ChatConfigT]):
             session, self._session = self._session, None
             await session.close()
 
-    async def preview(self, batch: Batch, context: Context) -> Sequence[str]:
+    async def preview(self, batch: Batch, context: Context) -> Sequence[Preview]:
         """Returns what users would see in the channel, or why there is nothing to show."""
         assert self._session is not None, "open() was not called"
         return [preview(self._session, delivery, batch.notes, context.now()) for delivery in batch.deliveries]

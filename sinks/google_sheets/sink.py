@@ -7,7 +7,18 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import ClassVar
 
-from connector.capabilities import ASKED, CHOICES, DECIDED, ERASE, REPORT, VERIFY, Debounce, Report
+from connector.capabilities import (
+    ASKED,
+    CHOICES,
+    DECIDED,
+    ERASE,
+    REPORT,
+    VERIFY,
+    CellPreview,
+    Debounce,
+    Preview,
+    Report,
+)
 from connector.http import utc
 from connector.sink import (
     Batch,
@@ -367,89 +378,106 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
             return f'the tab "{worksheet}" exists'
         return f'the tab "{worksheet}" is created with the first row'
 
-    async def preview(self, batch: Batch, context: Context) -> Sequence[str]:
+    async def preview(self, batch: Batch, context: Context) -> Sequence[Preview]:
         """Returns what would change in the present sheet, or the new row when the sheet cannot be read."""
         try:
             calls = Calls(self.name, self._client, await self._client.account(), context)
             return await changes(self.config, batch, calls)
         except CallFailed as error:
-            why = f"(the sheet cannot be read now: {error.failure.reason})"
-            return [f"{describe(delivery.interview, self.config)}\n{why}" for delivery in batch.deliveries]
+            why = f"the sheet cannot be read now: {error.failure.reason}"
+            rows = [describe(delivery.interview, self.config) for delivery in batch.deliveries]
+            return [replace(row, text=f"{row.text}\n{why}") for row in rows]
 
 
-async def changes(config: GoogleSheetsConfig, batch: Batch, calls: Calls) -> Sequence[str]:
-    """Returns one text per delivery: the cells that would change, with their old and new values. Raises
+async def changes(config: GoogleSheetsConfig, batch: Batch, calls: Calls) -> Sequence[Preview]:
+    """Returns one preview per delivery: the cells that would change, with their old and new values. Raises
     `CallFailed`.
     """
     outcomes = BatchOutcomes(batch, config)
     outcomes.load(batch.notes)
-    texts: dict[str, str] = {}
+    previews: dict[str, Preview] = {}
     inserted: set[str] = set()
     unavailable: dict[str, SheetsFailure] = {}
     for name, snapshot in (await read_tabs(calls, config, outcomes.titles(), outcomes.tabs, unavailable)).items():
         after, _ = add_columns(snapshot.view, snapshot.layout)
         due = plan_rows(snapshot.view, after, outcomes.wanted(name, zone_of(snapshot.view.zone)))
-        texts |= _without_a_change(snapshot, due)
+        previews |= _without_a_change(snapshot, due)
         inserted |= {each.key for each in due.inserts}
         for change in due.changes:
-            texts[change.key] = await _changed(calls, snapshot, change, config)
-    return [_text(texts, inserted, delivery.interview, config) for delivery in batch.deliveries]
+            previews[change.key] = await _changed(calls, snapshot, change, config)
+    return [_preview(previews, inserted, delivery.interview, config) for delivery in batch.deliveries]
 
 
-def _without_a_change(snapshot: TabSnapshot, due: TabChanges) -> dict[str, str]:
+def _without_a_change(snapshot: TabSnapshot, due: TabChanges) -> dict[str, Preview]:
     title = snapshot.view.title
     new = {each.key: f"a new row in the tab {title}" for each in due.inserts}
     idle = {each.key: f"nothing changes in the tab {title}" for each in due.idle}
     gone = {each.key: f"nothing: users deleted its row in the tab {title}" for each in [*due.deleted, *due.absent]}
     protected = {each.key: f"nothing: protected cells in the tab {title} do not allow it" for each in due.blocked}
-    return new | idle | gone | protected
+    return {key: Preview(text) for key, text in (new | idle | gone | protected).items()}
 
 
-async def _changed(calls: Calls, snapshot: TabSnapshot, change: RowChange, config: GoogleSheetsConfig) -> str:
+async def _changed(calls: Calls, snapshot: TabSnapshot, change: RowChange, config: GoogleSheetsConfig) -> Preview:
     view, layout, row = snapshot.view, snapshot.layout, change.row
     places = sorted(set(layout.at.values()))
     reply = await calls.fetch(
         read_values([api_requests.cells_filter(view.sheet_id, place, row, row + 1) for place in places])
     )
     now = next((found.cells for found in rows_of(reply, view.sheet_id, layout, row)), {})
-    titles = {column.field: column.title for column in config.columns}
-    lines = [
-        f"  {titles[name]}: {_cell(name, now.get(name))} → {_cell(name, shown(name, value))}"
+    titles, link_text = {column.field: column.title for column in config.columns}, config.words.gettext(LINK_TEXT)
+    cells = [
+        CellPreview(titles[name], _written(name, value, link_text), before=_cell(name, now.get(name), link_text))
         for name, value in change.cells.items()
     ]
-    return "\n".join([f"row {row + 1} in the tab {view.title}", *lines])
+    return Preview(f"row {row + 1} in the tab {view.title}", cells)
 
 
-def _cell(name: str, value: CellValue) -> str:
+def _written(name: str, value: CellValue, link_text: str) -> str:
+    """Returns the text of a value that would be written, with the address of a link and the day that days count from.
+    Two links look the same in their cells.
+    """
+    kind = SPECS[name].kind
+    if kind is CellKind.LINK and value is not None:
+        return f"{link_text} ({value})"
+    if kind is CellKind.DAYS_SINCE and isinstance(value, int | float):
+        return f"the days since {from_serial(value):%Y-%m-%d}"
+    return _cell(name, shown(name, value), link_text)
+
+
+def _cell(name: str, value: CellValue, link_text: str) -> str:
+    if value is not None and SPECS[name].kind is CellKind.LINK:
+        return link_text
     if isinstance(value, int | float):
         is_date = SPECS[name].kind is CellKind.DATETIME
         return f"{from_serial(value):%Y-%m-%d %H:%M:%S}" if is_date else f"{value:g}"
-    return "(empty)" if value is None else value
+    return "" if value is None else value
 
 
-def _text(
-    texts: Mapping[str, str], inserted: Collection[str], interview: Interview | None, config: GoogleSheetsConfig
-) -> str:
-    """Returns the text of an interview, with all its cells when its row is new."""
+def _preview(
+    previews: Mapping[str, Preview], inserted: Collection[str], interview: Interview | None, config: GoogleSheetsConfig
+) -> Preview:
+    """Returns the preview of an interview, with all its cells when its row is new."""
     key = "" if interview is None else interview.id.strip()
-    if interview is None or key not in texts:
+    if interview is None or key not in previews:
         return describe(interview, config)
-    return "\n".join([texts[key], *_lines(interview, config)]) if key in inserted else texts[key]
+    return replace(previews[key], cells=_cells(interview, config)) if key in inserted else previews[key]
 
 
-def describe(interview: Interview | None, config: GoogleSheetsConfig) -> str:
-    """Returns one line per column with a value. Times are in UTC; the sheet shows them in its time zone."""
+def describe(interview: Interview | None, config: GoogleSheetsConfig) -> Preview:
+    """Returns the whole row: the columns with a value. Times are in UTC; the sheet shows them in its time zone."""
     if interview is None:
-        return "no row: nothing is known of this interview"
+        return Preview("no row: nothing is known of this interview")
     title = title_of(interview, config.worksheet)
-    return "\n".join([f"row {interview.id} in the tab {title}", *_lines(interview, config)])
+    return Preview(f"row {interview.id} in the tab {title}", _cells(interview, config))
 
 
-def _lines(interview: Interview, config: GoogleSheetsConfig) -> list[str]:
+def _cells(interview: Interview, config: GoogleSheetsConfig) -> list[CellPreview]:
     values = zip(config.columns, cell_values(interview, config.columns, config.words), strict=True)
     link_text = config.words.gettext(LINK_TEXT)
     return [
-        f"  {column.title}: {_shown(value, column.kind, link_text)}" for column, value in values if value is not None
+        CellPreview(column.title, _shown(value, column.kind, link_text))
+        for column, value in values
+        if value is not None
     ]
 
 
@@ -460,4 +488,4 @@ def _shown(value: CellValue, kind: CellKind, link_text: str) -> str:
         return f"the days since {utc(value):%Y-%m-%d}"
     if kind is CellKind.LINK:
         return f"{link_text} ({value})"
-    return str(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)

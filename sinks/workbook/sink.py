@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, Field, model_validator
 
 from connector.blocking import BlockingThread
-from connector.capabilities import ERASE, REPORT, VERIFY, Debounce, Progress, Report
+from connector.capabilities import ERASE, REPORT, VERIFY, CellPreview, Debounce, Preview, Progress, Report
 from connector.languages import language
 from connector.sink import (
     Batch,
@@ -217,8 +217,8 @@ class Workbook(Sink[WorkbookConfig]):
     def erase_leaves(self) -> Sequence[str]:
         return ("copies of the workbook", "what users wrote about the person outside of the row")
 
-    async def preview(self, batch: Batch, context: Context) -> Sequence[str]:  # noqa: ARG002 - reads no clock
-        return [self._readable(delivery) for delivery in batch.deliveries]
+    async def preview(self, batch: Batch, context: Context) -> Sequence[Preview]:  # noqa: ARG002 - reads no clock
+        return [self._preview(delivery) for delivery in batch.deliveries]
 
     async def check_connection(self) -> list[Finding]:
         """Checks whether the folder can be written, and the file read and rewritten without loss; writes nothing."""
@@ -347,11 +347,11 @@ class Workbook(Sink[WorkbookConfig]):
             interview, config.columns, zone, language(config.language), clear_deleted=config.on_delete == "clear"
         )
 
-    def _readable(self, delivery: Delivery) -> str:
+    def _preview(self, delivery: Delivery) -> Preview:
         if delivery.interview is None:
-            return "nothing"
+            return Preview("no row: nothing is known of this interview")
         if self._is_removed(delivery.interview, unrouted=delivery.unrouted):
-            return (
+            return Preview(
                 "no row: the interview was deleted"
                 if not delivery.unrouted
                 else "no row: no route matches the interview any more"
@@ -359,9 +359,8 @@ class Workbook(Sink[WorkbookConfig]):
         values = self._values(delivery.interview)
         link = language(self.config.language).gettext(LINK_TEXT)
         shown = [(column, values[column.field]) for column in self.config.columns]
-        return "\n".join(
-            f"{column.title}: {_shown(value, column, link)}" for column, value in shown if value is not None
-        )
+        cells = [CellPreview(column.title, _shown(value, column, link)) for column, value in shown if value is not None]
+        return Preview(f"the row in the tab {self.config.worksheet}", cells)
 
 
 def _notes(before: Mapping[str, Note], done: RewriteResult, rows: Mapping[str, Row]) -> dict[str, Note | None]:
@@ -388,4 +387,6 @@ def _shown(value: Written, column: Column, link: str) -> str:
         return f"the days since {from_serial(value):%Y-%m-%d}"
     if column.kind is CellKind.DATETIME and isinstance(value, str):
         return value[: len("2026-11-30T16:08")].replace("T", " ")
-    return f"{link} ({value})" if column.kind is CellKind.LINK else str(value)
+    if column.kind is CellKind.LINK:
+        return f"{link} ({value})"
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -5,6 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from connector.capabilities import ButtonPreview, CellPreview, MessagePreview, Preview
 from connector.cli import app
 from connector.store.schema import DeliveryState
 from sinks.console import Console
@@ -41,9 +42,40 @@ def test_each_sink_shows_what_it_would_write(run, file):
     """A sheet its cells, a chat its message."""
     shown = run("explain", file(body("interview.finish", position=GRADUATE))).stdout
     assert "sheet (workbook): a route matches" in shown
-    assert "| Candidate: Candidate 1" in shown
+    assert "|   Candidate: Candidate 1" in shown
     assert "| 2026-08-01 12:00 UTC  Candidate 1 finished the interview · Graduate Program" in shown
     assert "graduates (console): a route matches" in shown
+
+
+def test_a_title_with_a_colon_keeps_its_value(run, json_of, file, config):
+    columns = 'columns = [{ field = "candidate_name", title = "Who: name" }]'
+    text = config.read_text()
+    config.write_text(text.replace('type = "workbook"', f'type = "workbook"\n{columns}', 1))
+    path = file(body("interview.score-updated", score=4))
+    shown = run("explain", path).stdout
+    assert "|   Who: name: Candidate 1\n" in shown
+    [effect] = [each for each in json_of("explain", path)["effects"] if each["sink"] == "sheet"]
+    assert effect["preview"]["cells"][0] == {"title": "Who: name", "after": "Candidate 1", "before": None}
+
+
+def test_no_text_of_a_preview_begins_a_line_that_looks_like_another_part(run, file, monkeypatch):
+    async def preview(self, batch, context):
+        cells = [CellPreview("A\nchat (console): B", "x\u2028y", before="p\rq")]
+        return [Preview("one\ntwo", cells, [MessagePreview("C\nD", ["E\nF"], "G\nH", [ButtonPreview("I\nJ", "K\nL")])])]
+
+    monkeypatch.setattr(Console, "preview", preview)
+    lines = run("explain", file(body("interview.finish"))).stdout.partition("chat (console): a route matches\n")[2]
+    assert [line[:4] for line in lines.splitlines()] == ["  | "] * 8
+
+
+def test_a_sink_of_a_package_that_returns_no_preview_is_named_and_the_others_are_shown(run, file, monkeypatch):
+    async def preview(self, batch, context):
+        return ["a text"]
+
+    monkeypatch.setattr(Console, "preview", preview)
+    shown = run("explain", file(body("interview.finish"))).stdout
+    assert "| No preview: TypeError" in shown
+    assert "Candidate: Candidate 1" in shown
 
 
 @ON_BOTH

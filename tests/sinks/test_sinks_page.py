@@ -80,9 +80,9 @@ async def test_the_example_of_a_request_has_the_keys_of_a_real_one():
     import json
 
     config = load_sink_class("webhook").Config(**SECRETS["webhook"])
-    [text] = await load_sink_class("webhook")("forward", config).preview(make_batch(make_delivery()), None)
+    [found] = await load_sink_class("webhook")("forward", config).preview(make_batch(make_delivery()), None)
     [example] = re.findall(r"```json\n(.*?)```", SECTIONS["webhook"], re.DOTALL)
-    assert _keys(json.loads(example)) == _keys(json.loads(text.split("\n", 1)[1]))
+    assert _keys(json.loads(example)) == _keys(json.loads(found.text.split("\n", 1)[1]))
 
 
 def test_the_verification_shown_accepts_what_we_sign_and_nothing_else():

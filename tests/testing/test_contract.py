@@ -11,7 +11,7 @@ from datetime import timedelta
 import pytest
 from pydantic import Field, SecretStr
 
-from connector.capabilities import ERASE, Difference, Report
+from connector.capabilities import ERASE, Difference, Preview, Report
 from connector.sink import (
     Delivered,
     Finding,
@@ -103,7 +103,7 @@ class Post(Sink[PostConfig]):
         self.box.entries[f"{delivery.interview.id} {delivery.id}"] = delivery.interview.candidate_name
 
     async def preview(self, batch, context):
-        return [delivery.interview.candidate_name for delivery in batch.deliveries]
+        return [Preview(f"entry of {delivery.interview.candidate_name}") for delivery in batch.deliveries]
 
     async def notify(self, notice, context):
         if not self.box.works:
@@ -368,7 +368,22 @@ class Vague(Post):
 class WritingPreview(Post):
     async def preview(self, batch, context):
         await self.deliver(batch, context)
-        return [""] * len(batch.deliveries)
+        return [Preview()] * len(batch.deliveries)
+
+
+class TextPreview(Post):
+    """Returns texts, which the dashboard cannot draw."""
+
+    async def preview(self, batch, context):
+        return [delivery.interview.candidate_name for delivery in batch.deliveries]
+
+
+class FragilePreview(Post):
+    """Fails with a name that is not ASCII."""
+
+    async def preview(self, batch, context):
+        names = [each.interview.candidate_name for each in batch.deliveries]
+        return [Preview(f"entry of {name.encode('ascii').decode()}") for name in names]
 
 
 class Credulous(Board):
@@ -496,6 +511,8 @@ WRONG = [
     (WritingLook, "test_a_look_finds_and_writes_nothing", ()),
     (Vague, "test_a_look_finds_and_writes_nothing", ()),
     (WritingPreview, "test_a_preview_writes_nothing", ()),
+    (TextPreview, "test_a_preview_shows_what_each_delivery_would_write", ()),
+    (FragilePreview, "test_a_preview_shows_what_each_delivery_would_write", ()),
     (Credulous, "test_a_verification_names_what_the_destination_does_not_show", ()),
     (
         WritingVerification,
@@ -563,6 +580,7 @@ def test_what_a_sink_does_not_do_is_not_collected():
         "test_a_check_of_a_broken_destination_says_what_to_do",
         "test_a_notice_is_shown",
         "test_a_notice_that_cannot_be_shown_is_no_exception",
+        "test_a_preview_shows_what_each_delivery_would_write",
         "test_a_preview_writes_nothing",
         "test_a_repeated_batch_creates_no_duplicates",
         "test_a_silent_delivery_shows_nothing_new",

@@ -1,4 +1,4 @@
-"""The pictures of the pages: pure functions from counts and texts to shapes."""
+"""The charts of the pages: pure functions from counts to shapes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from connector.web.dashboard.charts import (
     LAG_HEIGHT,
     SinkArrow,
     activity,
-    draw,
     flow,
     lag_chart,
     lag_text,
@@ -65,41 +64,3 @@ def test_the_median_and_the_percentile_are_those_of_the_lags(lags):
     ordered = sorted(lags)
     assert row[1] == lag_text(ordered[-(-len(lags) // 2) - 1], ENGLISH)
     assert row[2] == lag_text(ordered[-(-len(lags) * 95 // 100) - 1], ENGLISH)
-
-
-LINES = st.lists(
-    st.builds("{}{}{}".format, st.sampled_from(["", "  ", "  Score: "]), st.text(), st.sampled_from(["", " → 4"]))
-)
-
-
-@given(LINES.map("\n".join))
-def test_no_line_of_a_preview_is_lost_in_its_drawing(text):
-    found = draw(text, is_state=True, is_chat=False)
-    cells = [
-        f"  {each.title}: {each.after}" if each.before is None else f"  {each.title}: {each.before} → {each.after}"
-        for each in found.cells
-    ]
-    assert sorted([*found.text, *cells]) == sorted(text.splitlines())
-    assert draw(text, is_state=False, is_chat=False).text == text.splitlines()
-
-
-def test_a_changed_row_is_drawn_as_cells_before_and_after():
-    found = draw(
-        "row 5 in the tab Hiring\n  Stage: Pending → Shortlisted\n  Score: (empty) → 4", is_state=True, is_chat=False
-    )
-    assert found.text == ["row 5 in the tab Hiring"]
-    assert [(each.title, each.before, each.after) for each in found.cells] == [
-        ("Stage", "Pending", "Shortlisted"),
-        ("Score", "(empty)", "4"),
-    ]
-
-
-def test_a_message_is_drawn_with_its_headline_and_its_button():
-    found = draw(
-        "New message in the channel:\nAnn finished\nScore: 4\n[Review] https://x.example/1",
-        is_state=False,
-        is_chat=True,
-    )
-    (message,) = found.messages
-    assert (message.place, message.headline) == ("New message in the channel:", "Ann finished")
-    assert (message.lines, message.buttons) == (["Score: 4"], ["Review"])

@@ -11,14 +11,12 @@ from typing import Any
 from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
 
-from connector.config import Config
 from connector.errors import ConnectorError
 from connector.languages import Language
 from connector.operations.explain import Effect, Explanation, explain_body, explain_event
 from connector.routing import Route
 from connector.store.queries import ListingFilter, events
 from connector.web.auth import Access, Visitor
-from connector.web.dashboard.charts import Drawing, draw
 from connector.web.dashboard.filters import Option
 from connector.web.dashboard.pages import Pages, Seen
 from connector.web.dashboard.words import candidate_name, sentence, term
@@ -50,23 +48,13 @@ class ChangeLine:
 
 
 @dataclass(frozen=True, slots=True)
-class EffectLine:
-    """What a sink would receive."""
-
-    sink: str
-    type: str
-    why: str
-    drawing: Drawing
-
-
-@dataclass(frozen=True, slots=True)
 class Simulation:
     """The result of the simulator."""
 
     title: str
     remark: str
     changes: list[ChangeLine]
-    effects: list[EffectLine]
+    effects: list[Effect]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +113,6 @@ def _or(values: Sequence[object], words: Language) -> str:
     return words.gettext(" or ").join(str(value).removeprefix("interview.") for value in values)
 
 
-def _effect(effect: Effect, config: Config) -> EffectLine:
-    entry = config.sinks.get(effect.sink)
-    drawing = draw(effect.preview, is_state=entry is not None and entry.cls.state, is_chat=effect.type == "slack")
-    return EffectLine(effect.sink, effect.type, effect.why, drawing)
-
-
 def _simulation(found: Explanation, seen: Seen) -> Simulation:
     words = seen.words
     title = term(found.kind, words)
@@ -142,7 +124,7 @@ def _simulation(found: Explanation, seen: Seen) -> Simulation:
         title,
         remark,
         [ChangeLine(each.field.replace("_", " "), _value(each.before), _value(each.after)) for each in found.changes],
-        [_effect(each, seen.config) for each in found.effects],
+        found.effects,
     )
 
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from connector.capabilities import Preview
 from connector.sink import Delivered, SinkBroken, Stage, Superseded
 from connector.testing import START, FakeContext, make_batch, make_delivery, make_event, make_interview, run_batch
 from sinks.console import Console, ConsoleConfig
@@ -257,8 +258,8 @@ async def test_the_preview_is_the_message_and_prints_nothing():
     sink = make_console()
     late = make_delivery(number=2, late=True)
     assert await sink.preview(make_batch(make_delivery(), late), FakeContext()) == [
-        FINISHED,
-        "No message: it is older than max_age",
+        Preview(FINISHED),
+        Preview("No message: it is older than max_age"),
     ]
     assert sink.stream.getvalue() == ""
 

@@ -108,28 +108,28 @@ def test_the_destination_is_the_spreadsheet_and_the_tab():
 
 async def test_a_preview_shows_the_row_as_a_user_sees_it():
     sink = GoogleSheetsSink("hiring", config())
-    interview = make_interview(candidate_name="Ada\x1b[31m", score=4.5, created_at=1_761_566_424_331)
+    interview = make_interview(candidate_name="Ada\x1b[31m", score=4.0, created_at=1_761_566_424_331)
     delivery = make_delivery(interview=interview, state=True)
-    [text] = await sink.preview(make_batch(delivery), None)
-    assert text.splitlines()[:2] == [f"row {interview.id} in the tab Interviews", "  Candidate: Ada[31m"]
-    assert "  Score: 4.5" in text
-    assert "  Invited: 2025-10-27 12:00 UTC" in text
-    assert "  Review: Open (https://" in text
+    [found] = await sink.preview(make_batch(delivery), None)
+    cells = {cell.title: cell.after for cell in found.cells}
+    assert found.text.splitlines()[0] == f"row {interview.id} in the tab Interviews"
+    assert (cells["Candidate"], cells["Score"], cells["Invited"]) == ("Ada[31m", "4", "2025-10-27 12:00 UTC")
+    assert cells["Review"].startswith("Open (https://")
     await sink.close()
 
 
 async def test_a_preview_names_the_tab_of_the_position():
     sink = GoogleSheetsSink("hiring", config(worksheet="Jobs: {position}"))
     delivery = make_delivery(interview=make_interview(position_name="Sales"), state=True)
-    [text] = await sink.preview(make_batch(delivery), None)
-    assert text.splitlines()[0].endswith(" in the tab Jobs: Sales")
+    [found] = await sink.preview(make_batch(delivery), None)
+    assert found.text.splitlines()[0].endswith(" in the tab Jobs: Sales")
     await sink.close()
 
 
 async def test_a_preview_says_that_the_interview_is_unknown():
     sink = GoogleSheetsSink("hiring", config())
-    [text] = await sink.preview(make_batch(Delivery(id="d", key="x", event=None, interview=None)), None)
-    assert text.splitlines()[0] == "no row: nothing is known of this interview"
+    [found] = await sink.preview(make_batch(Delivery(id="d", key="x", event=None, interview=None)), None)
+    assert found.text.splitlines()[0] == "no row: nothing is known of this interview"
     await sink.close()
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from connector.capabilities import Preview
 from connector.emulators import faults
 from connector.emulators.faults import Fault
 from connector.emulators.slack import SlackEmulator
@@ -282,20 +283,30 @@ async def test_a_preview_reads_like_the_message_and_sends_nothing(
     slack: SlackEmulator, sink: SlackSink, context: FakeContext
 ) -> None:
     invited = delivery("interview.create", Stage.PENDING, values={"completed": None})
-    made, counted = await sink.preview(make_batch(delivery(), invited), context)
-    assert made.startswith("New message in the channel:\n✅ Wayne Knight 1 finished the interview\nGraduate")
-    assert counted.startswith("No message of its own; the digest becomes:\nGraduate Program · 1 invited\n2025-09-10")
+    (made,), (counted,) = [each.messages for each in await sink.preview(make_batch(delivery(), invited), context)]
+    assert (made.place, made.headline) == (
+        "New message in the channel",
+        "✅ Wayne Knight 1 finished the interview",
+    )
+    assert made.lines[0].startswith("Graduate Program")
+    assert [(each.label, each.link[:8]) for each in made.buttons] == [("Open in Hireflix", "https://")]
+    assert (counted.place, counted.headline) == ("No message of its own; the digest becomes", "")
+    assert counted.lines[0] == "Graduate Program · 1 invited"
+    assert counted.lines[1].startswith("2025-09-10")
     assert slack.requests == []
 
 
 async def test_a_preview_shows_line_and_edit_by_the_present_message(sink: SlackSink, context: FakeContext) -> None:
     await turn(sink, context, delivery())
     batch = make_batch(delivery("interview.status-change", Stage.SHORTLISTED), notes=context.notes)
-    (text,) = await sink.preview(batch, context)
-    assert text.startswith("Reply in the thread:\nStage To evaluate → Shortlisted\n")
-    assert "The message in the channel becomes:\n⭐ Wayne Knight 1 was shortlisted" in text
+    ((reply, edited),) = [each.messages for each in await sink.preview(batch, context)]
+    assert (reply.place, reply.lines[0]) == ("Reply in the thread", "Stage To evaluate → Shortlisted")
+    assert (edited.place, edited.headline) == (
+        "The message in the channel becomes",
+        "⭐ Wayne Knight 1 was shortlisted",
+    )
     (nothing,) = await sink.preview(make_batch(delivery(), notes=context.notes), context)
-    assert nothing == "No message: there is nothing to announce, or nothing new."
+    assert nothing == Preview("No message: there is nothing to announce, or nothing new.")
 
 
 async def test_closing_without_opening_is_harmless(slack: SlackEmulator, channel: str) -> None:

@@ -210,7 +210,8 @@ async def test_a_name_that_cannot_resolve_is_a_problem_with_a_fix(make_sink):
 
 async def test_the_preview_shows_the_body_and_hides_the_address(context, make_sink):
     sink = await make_sink(URL)
-    [text] = await sink.preview(make_batch(), context)
+    [found] = await sink.preview(make_batch(), context)
+    text = found.text
     assert text.startswith("POST to hooks.example.com\n")
     assert "secret-part" not in text
     assert json.loads(text.split("\n", 1)[1])["type"] == "interview.finish"

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from connector.capabilities import Preview
 from connector.sink import Delivered, Stage
 from connector.testing import START, interview_id, make_batch, make_delivery, make_interview, run_batch
 from sinks.spreadsheet.columns import DEFAULT_COLUMNS
@@ -210,7 +211,8 @@ async def test_a_deleted_interview_whose_row_is_to_stay_after_all_is_shown_again
 async def test_the_preview_says_that_a_row_is_removed(make_workbook):
     workbook = make_workbook(on_delete="remove")
     gone = make_delivery(interview=make_interview(stage=Stage.DELETED))
-    assert await workbook.sink.preview(make_batch(gone), workbook.context) == ["no row: the interview was deleted"]
+    [found] = await workbook.sink.preview(make_batch(gone), workbook.context)
+    assert found == Preview("no row: the interview was deleted")
 
 
 async def test_the_configured_columns_are_shown_with_their_titles(make_workbook):
@@ -255,12 +257,12 @@ async def test_an_interview_twice_in_a_batch_is_one_row(workbook):
 
 async def test_the_preview_is_the_row_as_a_user_sees_it(workbook):
     interview = make_interview(score=4, candidate_phone=None, created_at=1_761_566_424_331)
-    [text] = await workbook.sink.preview(make_batch(make_delivery(interview=interview)), workbook.context)
-    assert "Candidate: Wayne Knight 1\n" in text
-    assert "Score: 4" in text
-    assert "Invited: 2025-10-27 12:00\n" in text
-    assert "Review: Open (https://" in text
-    assert "Phone" not in text
+    [found] = await workbook.sink.preview(make_batch(make_delivery(interview=interview)), workbook.context)
+    cells = {cell.title: cell.after for cell in found.cells}
+    assert found.text == "the row in the tab Interviews"
+    assert (cells["Candidate"], cells["Score"], cells["Invited"]) == ("Wayne Knight 1", "4", "2025-10-27 12:00")
+    assert cells["Review"].startswith("Open (https://")
+    assert "Phone" not in cells
     assert not workbook.path.exists()
 
 
