@@ -18,6 +18,7 @@ from litestar import Request as HttpRequest
 from sqlalchemy import Connection
 
 from connector import logging
+from connector.app import open_event_store
 from connector.cli import FAILED
 from connector.cli import options as o
 from connector.cli.output import print_hint, safe, show_json, show_table
@@ -30,13 +31,13 @@ from connector.hireflix.api import HireflixError
 from connector.hireflix.webhook_api import LogEntry, NotFoundInSchema, Webhook, WebhookApi
 from connector.operations import hireflix_record as recording
 from connector.operations.decide import answer
-from connector.operations.decide import decide as decide_operation
+from connector.operations.decision_worker import decide_for_command
 from connector.operations.hireflix_doctor import DoctorFinding, diagnose, explain_signature, our_webhook, steps
 from connector.operations.source import open_api
 from connector.operations.source_tasks import record_webhook
 from connector.operations.store_access import changing, now_in, reading, store_exists
 from connector.role import Secrets
-from connector.store.decisions import Decided, StoredRequest, for_operators
+from connector.store.decisions import StoredRequest, for_operators
 from connector.web.server import base_address, bind, serve_http, signals
 
 UrlOption = Annotated[
@@ -215,8 +216,9 @@ def decide(
 ) -> None:
     """Shortlist, discard, score, comment or share an interview.
 
-    A repeated command changes nothing, and what Hireflix shows already is not sent. Everyone who has the link of a
-    share can watch the interview.
+    A repeated command changes nothing, and what Hireflix shows already is not sent. While Hireflix is unavailable the
+    decision is kept, and the service tries it again for a day. Everyone who has the link of a share can watch the
+    interview.
     """
     settings = load(config, needs=Secrets.NONE)
     logging.set_up(settings.logs.format, "warning")
@@ -229,18 +231,12 @@ def decide(
         actor=o.actor(),
         via=Via.COMMAND,
     )
-    result = asyncio.run(_decide(settings, request))
+    result = asyncio.run(decide_for_command(settings, open_event_store, request))
     if as_json:
         show_json({name: value for name, value in msgspec.structs.asdict(result).items() if name != "v"})
         return
     shown = [each for each in (result.stage, f"score {result.score:g}" if result.score else "", result.link) if each]
     print(safe(f"{'done' if result.changed else 'nothing to do'}{': ' if shown else ''}{', '.join(shown)}"))
-
-
-async def _decide(settings: Config, request: DecisionRequest) -> Decided:
-    with changing(settings) as store:
-        async with open_api(settings) as api:
-            return await decide_operation(api, store, request)
 
 
 @hireflix.command()

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol, TypeVar
@@ -19,7 +18,8 @@ import structlog
 from sqlalchemy import Connection, delete, select
 
 from connector.config import Config
-from connector.decision import Decision, DecisionRequest, parse_score, require_valid
+from connector.decision import Decision, DecisionRequest, Via, parse_score, require_valid
+from connector.delivery.clock import Clock
 from connector.errors import ConnectorError, LeaseLost, StoreUnavailable, UsageError
 from connector.hireflix.api import Fields, HireflixApi, HireflixUnavailable, KeyRefused, QueryRefused
 from connector.hireflix.payload import epoch_ms, fields_of
@@ -27,9 +27,10 @@ from connector.hireflix.snapshot import ApiInterview, Position, interview_object
 from connector.interview import Stage, Value, score_of
 from connector.logging import place_of
 from connector.merge import stage_of
-from connector.operations.store_access import OpenStore, now_in
 from connector.store import decisions, enrichment, leases, schema
+from connector.store.base import Store
 from connector.store.decisions import Decided, StoredRequest
+from connector.store.dialects import value_of
 from connector.store.erase import is_erased
 from connector.store.leases import Lease
 from connector.store.schema import RequestState, Sent, interview
@@ -69,71 +70,57 @@ class Unclear(ConnectorError):
     """It is not known whether the decision reached Hireflix. The message says what to look at."""
 
 
-class RequestStore(Protocol):
+class RequestStore:
     """The store of decision requests."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
 
     async def write(self, job: Callable[[Connection], T]) -> T:
         """Runs a job in a transaction. Raises `StoreUnavailable`."""
-        ...
+        return await self._store.write(job)
 
     def now(self, connection: Connection) -> int:
         """Returns epoch milliseconds, by the clock of the processes that use the store."""
-        ...
-
-
-class _CommandRequestStore:
-    """The store as a command opens it."""
-
-    def __init__(self, store: OpenStore) -> None:
-        self._store = store
-
-    def now(self, connection: Connection) -> int:
-        return now_in(connection)
-
-    async def write(self, job: Callable[[Connection], T]) -> T:
-        return self._store.change(job)
-
-
-async def decide(
-    api: HireflixApi, store: OpenStore, request: DecisionRequest, *, sleep: Sleep = asyncio.sleep
-) -> Decided:
-    """Sends a decision to Hireflix, if Hireflix does not show it yet, and records it in the audit log.
-
-    Earlier decisions on the interview that still wait are carried out first. A service finishes the decision when this
-    process is killed. Raises `UsageError`, `Unclear`, `Busy` and the exceptions of `HireflixApi`.
-    """
-    require_valid(request.decision, request.value)
-    request_store = _CommandRequestStore(store)
-    async with _leased(request_store, request.interview_id, f"command:{secrets.token_hex(8)}") as lease:
-        for earlier in store.read(lambda connection: decisions.waiting_for(connection, request.interview_id)):
-            await _carry_out(_Run(api, request_store, earlier, lease, sleep), earlier, _ignore)
-        if store.read(lambda connection: decisions.waiting_for(connection, request.interview_id)):
-            raise Busy("an earlier decision on this interview waits for Hireflix; try again when it was carried out")
-        stored = store.change(lambda connection: decisions.ask(connection, request, now_in(connection)))
-        run = _Run(api, request_store, stored, lease, sleep)
-        try:
-            decided = await run.apply()
-        except LeaseLost:
-            raise Busy("the service carries the decision out now; `connector audit` shows it when it is done") from None
-        except StoreUnavailable:
-            raise
-        except ConnectorError as error:
-            unclear = isinstance(error, Unclear) or (isinstance(error, HireflixUnavailable) and run.is_sent)
-            await run.conclude(RequestState.UNCLEAR if unclear else RequestState.REFUSED, reason=str(error))
-            raise
-        await run.conclude(RequestState.DONE, result=decided)
-        return decided
+        return value_of(connection, self._clock.in_sql())
 
 
 def ask(connection: Connection, settings: Config, request: DecisionRequest, now: int) -> StoredRequest:
-    """Stores a request that the service carries out. Raises `UsageError` when it cannot be carried out."""
+    """Stores a request that is then carried out. Raises `UsageError` when it cannot be carried out.
+
+    A command may name an interview of the account that the store does not have yet.
+    """
     require_valid(request.decision, request.value)
     if settings.hireflix.api_key is None:
         raise UsageError(NO_KEY)
-    known = select(interview.c.id).where(interview.c.id == request.interview_id, interview.c.erased_at.is_(None))
-    if connection.execute(known).first() is None:
+    known = select(interview.c.id).where(interview.c.id == request.interview_id)
+    is_known = request.via is Via.COMMAND or connection.execute(known).first() is not None
+    if not is_known or is_erased(connection, request.interview_id):
         raise UsageError("the interview does not exist")
     return decisions.ask(connection, request, now)
+
+
+def result_of(stored: StoredRequest | None) -> Decided:
+    """Returns the result of a request; `None` is one that was deleted with its interview. Raises `Unclear`, and
+    `ConnectorError` with the reason when Hireflix does not show the decision, or not yet.
+    """
+    if stored is None:
+        raise ConnectorError("the interview was erased, so the decision is not carried out")
+    match stored.state:
+        case RequestState.DONE:
+            return stored.result or Decided(changed=False)
+        case RequestState.UNCLEAR:
+            raise Unclear(f"{stored.reason}; `connector hireflix decisions` lists the decision")
+        case RequestState.REFUSED:
+            raise ConnectorError(stored.reason)
+        case RequestState.DROPPED:
+            raise ConnectorError("an operator dropped the decision")
+        case RequestState.HELD:
+            raise ConnectorError(f"{stored.reason}; `connector hireflix decisions` lists the decision")
+        case RequestState.WAITING:
+            reason = stored.reason or "the decision is not carried out yet"
+            raise ConnectorError(f"{reason}; it is kept, and the service tries it again for a day at most")
 
 
 def answer(connection: Connection, ids: Iterable[int], *, do: bool, actor: str, now: int) -> list[StoredRequest]:
@@ -185,10 +172,6 @@ def _waiting(connection: Connection, id_: int) -> StoredRequest | None:
         decisions.forget(connection, stored.interview_id)
         return None
     return stored
-
-
-async def _ignore(row: ApiInterview, at: int, *, is_new: bool) -> None:
-    """A command leaves the new state to the webhook that follows."""
 
 
 async def _carry_out(run: _Run, stored: StoredRequest, on_read: OnRead) -> None:

@@ -1,25 +1,31 @@
-"""Carries out the decisions that users requested on the dashboard, in sheets and in chats."""
+"""Carries out the decisions that users requested: for a service, and for a command."""
 
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from functools import partial
 
 import structlog
 from sqlalchemy import Connection, delete
 
+from connector.config import Config
+from connector.decision import DecisionRequest
 from connector.delivery.clock import Clock
 from connector.errors import LeaseLost, StoreUnavailable
 from connector.hireflix.api import HireflixApi
 from connector.hireflix.snapshot import Origin
 from connector.logging import place_of
-from connector.operations.decide import LEASE, Busy, Sleep, carry_out
-from connector.operations.source import SourceReader
+from connector.operations.decide import LEASE, Busy, RequestStore, Sleep, ask, carry_out, result_of
+from connector.operations.source import SourceReader, open_api
+from connector.operations.source_tasks import StoreOpener, open_api_or_fail
+from connector.operations.store_access import changing, now_in, reading
 from connector.store import decisions, schema
 from connector.store.base import Store
-from connector.store.decisions import StoredRequest
-from connector.store.dialects import value_of
+from connector.store.decisions import Decided, StoredRequest
+from connector.store.schema import RequestState
+from connector.store.sqlite.database import StoreHeld
 
 QUERY_TRIES = 2
 """Tries of a query. Then the request is put off, which its user reads at once, and is tried again soon."""
@@ -29,26 +35,13 @@ POLL_SECONDS = 1.0
 """Interval between two checks for requests."""
 FAILURE_SECONDS = 15.0
 """Pause after an unexpected exception, which may occur again."""
-OWNER = "service:"
-"""Prefix of the owners of leases that services take."""
-
-T = TypeVar("T")
+RESULT_POLL_SECONDS = 0.3
+"""Interval between two reads of a request that another process carries out."""
+SERVICE_WAIT_SECONDS = 60.0
+"""Longest wait of a command for the service, which tells it within about the same time that Hireflix does not answer.
+"""
 
 log = structlog.get_logger("connector.decisions")
-
-
-class ServiceRequestStore:
-    """The store as a service opens it."""
-
-    def __init__(self, store: Store, clock: Clock) -> None:
-        self._store = store
-        self._clock = clock
-
-    def now(self, connection: Connection) -> int:
-        return value_of(connection, self._clock.in_sql())
-
-    async def write(self, job: Callable[[Connection], T]) -> T:
-        return await self._store.write(job)
 
 
 class DecisionWorker:
@@ -69,8 +62,8 @@ class DecisionWorker:
         self._open_api = open_api
         self._store = store
         self._clock = clock
-        self._request_store = ServiceRequestStore(store, clock)
-        self._owner = f"{OWNER}{owner}"
+        self._request_store = RequestStore(store, clock)
+        self._owner = owner
         self._wake = wake
         self._sleep = sleep
         self._stopping = asyncio.Event()
@@ -105,7 +98,7 @@ class DecisionWorker:
             self._asked.clear()
             try:
                 if not released:
-                    await self._release_of_killed()
+                    await release_of_killed(self._store)
                     released = True
                 wait = 0.0 if await self.step() else POLL_SECONDS
             except StoreUnavailable:
@@ -153,14 +146,69 @@ class DecisionWorker:
             return False
         return True
 
-    async def _release_of_killed(self) -> None:
-        """Releases the leases of an earlier process, which was killed: a SQLite file has one service at a time."""
-        if self._store.shared:
-            return
-        name, owner = schema.lease.c.name, schema.lease.c.lease_owner
-        mine = (name.startswith(LEASE, autoescape=True), owner.startswith(OWNER, autoescape=True))
+    async def finish(self, request: StoredRequest) -> StoredRequest | None:
+        """Carries out a request after the earlier ones on its interview, and returns it as it is then.
 
-        def release(connection: Connection) -> None:
-            connection.execute(delete(schema.lease).where(*mine))
+        It still waits when it or an earlier one was put off. `None` when its interview was erased. Raises
+        `StoreUnavailable`.
+        """
+        async with self._open_api() as api:
+            while True:
+                waiting = await self._store.query(partial(decisions.waiting_for, interview_id=request.interview_id))
+                if not any(each.id == request.id for each in waiting):
+                    return await self._get(request.id)
+                first = waiting[0]
+                if not await self._carry_out_now(api, first):  # another process decides on the interview
+                    await self._sleep(RESULT_POLL_SECONDS)
+                    continue
+                tried = await self._get(first.id)
+                if tried is not None and tried.state is RequestState.WAITING:
+                    return await self._get(request.id)
 
-        await self._store.write(release)
+    async def _get(self, id_: int) -> StoredRequest | None:
+        return await self._store.query(partial(decisions.get, id_=id_))
+
+
+async def release_of_killed(store: Store) -> None:
+    """Releases the leases of an earlier process, which was killed: a SQLite file has one process at a time."""
+    if store.shared:
+        return
+    killed = delete(schema.lease).where(schema.lease.c.name.startswith(LEASE, autoescape=True))
+
+    def release(connection: Connection) -> None:
+        connection.execute(killed)
+
+    await store.write(release)
+
+
+async def decide_for_command(
+    settings: Config, open_store: StoreOpener, request: DecisionRequest, *, sleep: Sleep = asyncio.sleep
+) -> Decided:
+    """Carries out a decision, or waits until the service that holds the SQLite file carried it out.
+
+    Raises `UsageError` when the request is wrong, and the exceptions of `result_of`.
+    """
+    open_api_or_fail(settings)
+    with changing(settings) as changes:
+        stored = changes.change(lambda connection: ask(connection, settings, request, now_in(connection)))
+    try:
+        async with open_store(settings) as opened:
+            await release_of_killed(opened.store)
+            open_client = partial(open_api, settings, tries=QUERY_TRIES)
+            owner = f"command:{secrets.token_hex(8)}"
+            worker = DecisionWorker(open_client, opened.store, opened.clock, owner, wake=lambda _: None, sleep=sleep)
+            return result_of(await worker.finish(stored))
+    except StoreHeld:
+        return result_of(await _by_service(settings, stored, sleep))
+
+
+async def _by_service(settings: Config, stored: StoredRequest, sleep: Sleep) -> StoredRequest | None:
+    """Returns the request when the service has ended or postponed it, or when the command has waited for long."""
+    found: StoredRequest | None = stored
+    for _ in range(int(SERVICE_WAIT_SECONDS / RESULT_POLL_SECONDS)):
+        await sleep(RESULT_POLL_SECONDS)
+        with reading(settings) as connection:
+            found = decisions.get(connection, stored.id)
+        if found is None or found.state is not RequestState.WAITING or found.reason:
+            break
+    return found

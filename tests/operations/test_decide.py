@@ -3,31 +3,41 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import contextmanager
 
 import pytest
-from sqlalchemy import select
 
 from connector.decision import Decision, DecisionRequest, Via
 from connector.emulators.faults import APPLY_503, DROP, HTML_503, REFUSE, TRUNCATE, Fault, FaultKind
-from connector.emulators.hireflix import Account, HireflixEmulator
-from connector.errors import ConnectorError, UsageError
+from connector.emulators.hireflix import HireflixEmulator
+from connector.errors import ConnectorError
 from connector.hireflix.api import HireflixApi
+from connector.hireflix.snapshot import Origin
 from connector.interview import Stage
-from connector.operations.decide import Unclear, decide
-from connector.operations.store_access import OpenSqlite, now_in
+from connector.operations.decide import Busy, RequestStore, Unclear, carry_out, result_of
+from connector.operations.decision_worker import DecisionWorker
 from connector.store import decisions, leases, queries, schema
 from connector.store.queries import ListingFilter
-from connector.store.sqlite import database
 from connector.testing import START
-from tests.operations.hireflix_world import at_once
-from tests.stores import make_store_file
+from tests.operations.hireflix_world import at_once, source_at
 
 
 class World:
-    def __init__(self, account, found, server, store):
-        self.account, self.found, self.server, self.store = account, found, server, store
+    def __init__(self, source):
+        self.source, self.account, self.server, self.store = source, source.account, source.server, source.store
+        self.found, _ = self.account.invite(self.account.add_position("Baker"), "Ana García")
+        self.account.complete(self.found)
         self.asked = 0
+
+    def worker(self, owner):
+        server, clock = self.server, self.source.clock
+        return DecisionWorker(
+            lambda: HireflixApi(server.key, server.api_url, now=clock.now, sleep=at_once, tries=2),
+            self.store,
+            clock,
+            owner,
+            wake=lambda _: None,
+            sleep=at_once,
+        )
 
     async def decide(self, decision, value=None, **options):
         self.asked += 1
@@ -40,43 +50,32 @@ class World:
             via=Via.COMMAND,
             **options,
         )
-        async with HireflixApi(self.server.key, self.server.api_url, now=lambda: START, sleep=at_once) as api:
-            return await decide(api, self.store, request, sleep=at_once)
+        stored = await self.store.write(lambda connection: decisions.ask(connection, request, self.source.clock.now()))
+        return result_of(await self.worker(stored.key).finish(stored))
 
-    def wait(self, decision):
+    async def wait(self, decision):
         """A request of a sheet that the service has not carried out yet."""
         request = DecisionRequest(
             key="sheet:1", interview_id=self.found.id, decision=Decision(decision), actor="sheet", via=Via.SHEET
         )
-        self.store.change(lambda connection: decisions.ask(connection, request, now_in(connection)))
+        await self.store.write(lambda connection: decisions.ask(connection, request, self.source.clock.now()))
 
-    def requests(self):
-        return self.store.read(lambda connection: connection.execute(select(schema.decision_request)).all())
+    async def states(self):
+        return [row.state for row in await self.source.rows(schema.decision_request)]
 
     @property
     def sent(self):
         return [name for name, _ in self.account.changes]
 
-    def audited(self):
-        rows = self.store.read(lambda connection: queries.audit_entries(connection, ListingFilter(), 100))
+    async def audited(self):
+        rows = await self.store.query(lambda connection: queries.audit_entries(connection, ListingFilter(), 100))
         return [(row.actor, row.target, row.detail) for row in rows]
 
 
-@contextmanager
-def opened(path):
-    raw = database.connect(path)
-    with database.through_sqlalchemy(raw) as connection:
-        yield OpenSqlite(connection)
-    raw.close()
-
-
 @pytest.fixture
-def world(tmp_path):
-    account = Account(lambda: START)
-    found, _ = account.invite(account.add_position("Baker"), "Ana García")
-    account.complete(found)
-    with opened(make_store_file(tmp_path / "store.db")) as store, HireflixEmulator(account) as server:
-        yield World(account, found, server, store)
+async def world(tmp_path):
+    async with source_at(tmp_path) as source:
+        yield World(source)
 
 
 def after_first(fault):
@@ -121,7 +120,7 @@ async def test_a_shortlist_after_a_discard_leaves_one_mark(world):
 async def test_an_interview_that_is_not_completed_cannot_go_back(world):
     world.found.completed = None
 
-    with pytest.raises(UsageError, match="not completed"):
+    with pytest.raises(ConnectorError, match="not completed"):
         await world.decide("back")
 
 
@@ -162,7 +161,7 @@ async def test_a_score_whose_reply_was_lost_is_not_sent_again(world):
 
 @pytest.mark.parametrize("value", [None, "6", "4.2", "good", "nan"])
 async def test_another_score_is_refused_before_anything_is_sent(world, value):
-    with pytest.raises(UsageError, match="half steps"):
+    with pytest.raises(ConnectorError, match="half steps"):
         await world.decide("score", value)
     assert world.server.calls.total() == 0
 
@@ -199,7 +198,7 @@ async def test_a_discard_that_is_refused_after_its_comment_leaves_the_comment_in
     with pytest.raises(ConnectorError, match="HTTP 400"):
         await world.decide("discard", "No permit")
     assert world.sent == ["comment"]
-    assert world.audited() == [("cli:ada", world.found.id, "comment")]
+    assert await world.audited() == [("cli:ada", world.found.id, "comment")]
 
 
 async def test_the_reason_of_a_discard_is_a_comment(world):
@@ -225,33 +224,35 @@ async def test_an_expired_link_is_replaced(world):
 async def test_two_at_a_time_do_not_decide_on_one_interview(world):
     def held(connection):
         leases.register_lease(connection, f"decide:{world.found.id}")
-        leases.acquire(connection, f"decide:{world.found.id}", "other", 4_000_000_000_000, table=schema.lease)
+        leases.acquire(connection, f"decide:{world.found.id}", "other", world.source.clock.now(), table=schema.lease)
 
-    world.store.change(held)
-
-    with pytest.raises(ConnectorError, match="another decision"):
-        await world.decide("shortlist")
+    await world.store.write(held)
+    await world.wait("shortlist")
+    request_store = RequestStore(world.store, world.source.clock)
+    reader = world.source.reader(Origin.DECISION)
+    with pytest.raises(Busy):
+        await carry_out(world.source.api, request_store, 1, world.found.id, owner="one", on_read=reader.refresh)
     assert world.sent == []
 
 
 async def test_an_earlier_request_that_waits_is_carried_out_before_a_command(world):
-    world.wait("shortlist")
+    await world.wait("shortlist")
     await world.decide("discard")
-    assert [detail for _, _, detail in world.audited()] == ["discard", "shortlist"]
+    assert [detail for _, _, detail in await world.audited()] == ["discard", "shortlist"]
     assert world.found.stage == Stage.DISCARDED
 
 
 async def test_a_command_does_not_overtake_a_request_that_waits_for_hireflix(world):
-    world.wait("shortlist")
+    await world.wait("shortlist")
     world.server.faults.choose(lambda kind: HTML_503)
-    with pytest.raises(ConnectorError, match="earlier decision"):
+    with pytest.raises(ConnectorError, match="not carried out yet; it is kept"):
         await world.decide("discard")
-    assert (world.sent, len(world.requests())) == ([], 1)
+    assert (world.sent, await world.states()) == ([], ["waiting", "waiting"])
 
 
 async def test_nothing_is_left_of_the_lease(world):
     await world.decide("shortlist")
-    assert world.store.read(lambda connection: connection.execute(select(schema.lease)).all()) == []
+    assert await world.source.rows(schema.lease) == []
 
 
 async def test_what_was_sent_is_in_the_audit_log_without_the_text_of_a_comment(world):
@@ -259,7 +260,7 @@ async def test_what_was_sent_is_in_the_audit_log_without_the_text_of_a_comment(w
     await world.decide("score", "4")
     await world.decide("comment", "Ana is strong")
 
-    assert world.audited() == [
+    assert await world.audited() == [
         ("cli:ada", world.found.id, "comment"),
         ("cli:ada", world.found.id, "score 4"),
     ]
@@ -267,7 +268,7 @@ async def test_what_was_sent_is_in_the_audit_log_without_the_text_of_a_comment(w
 
 async def test_an_unknown_interview_is_named(world):
     world.account.delete(world.found)
-    with pytest.raises(UsageError, match=f"no interview {world.found.id}"):
+    with pytest.raises(ConnectorError, match=f"no interview {world.found.id}"):
         await world.decide("shortlist")
 
 
@@ -281,6 +282,6 @@ async def test_an_api_that_does_not_show_stages_is_left_alone(world):
 
 
 async def test_repeated_clicks_at_once_reach_hireflix_once(world):
-    results = await asyncio.gather(*(world.decide("comment", "Good") for _ in range(4)), return_exceptions=True)
-    assert sum(getattr(result, "changed", False) for result in results) == 1
+    results = await asyncio.gather(*(world.decide("comment", "Good") for _ in range(4)))
+    assert sum(result.changed for result in results) == 1
     assert world.sent == ["comment"]
