@@ -12,6 +12,7 @@ from tenacity import wait_fixed
 
 from connector.delivery.clock import store_retries
 from connector.delivery.lane import DeliveryRuntime, Lane
+from connector.delivery.outcomes import EMPTY, Span
 from connector.errors import StoreUnavailable
 from connector.logging import place_of
 from connector.routing import Routes
@@ -59,7 +60,8 @@ class Dispatcher:
         self._helpers: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Event()
         self._overdue: set[str] = set()
-        self._overdue_checked_at = 0
+        self._overdue_pause = EMPTY
+        """After a check for overdue sinks."""
 
     async def start(self) -> None:
         """Starts the lanes. On a store of one process it acquires the leases of all sinks first.
@@ -195,9 +197,9 @@ class Dispatcher:
     async def _log_overdue(self) -> None:
         """Logs once that a state sink is overdue, and once that it no longer is."""
         now = self._runtime.clock.now()
-        if now - self._overdue_checked_at < OVERDUE_CHECK_SECONDS * 1000:
+        if self._overdue_pause.contains(now):
             return
-        self._overdue_checked_at = now
+        self._overdue_pause = Span.of(now, OVERDUE_CHECK_SECONDS)
         found = await self._runtime.store.query(lambda connection: status.sinks(connection, now, list(self.lanes)))
         overdue = {each.name for each in found if each.oldest_age_seconds > OVERDUE_SECONDS and each.state != "paused"}
         overdue &= {sink.name for sink in self._sinks if sink.state}

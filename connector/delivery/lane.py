@@ -245,11 +245,11 @@ class Lane:
         """Waits until no new delivery arrived for `debounce.idle` seconds, at most `debounce.max_wait` seconds."""
         if not await self._acquire_for_burst(seen):
             return
-        until = self._clock.now() + int(debounce.max_wait * 1000)
+        span = Span.of(self._clock.now(), debounce.max_wait)
         count = await self._count_due()
-        while (left := (until - self._clock.now()) / 1000) > 0 and not self._stopping:
+        while span.contains(now := self._clock.now()) and not self._stopping:
             self._wake.clear()
-            if not await self._clock.wait(self._wake, min(debounce.idle, left)):
+            if not await self._clock.wait(self._wake, min(debounce.idle, (span.until - now) / 1000)):
                 before, count = count, await self._count_due()
                 if count == before:
                     return

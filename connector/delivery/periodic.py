@@ -151,7 +151,9 @@ class PeriodicTasks:
     async def _repeat(self, task: PeriodicTask, held_since: int) -> None:
         earliest = held_since + int(task.delay_seconds * 1000)
         last = (await self._retried(self._store.read, processes.task_runs)).get(task.name)
-        due = earliest if last is None else max(earliest, last.next_at)
+        # the stored time is too late when the clock was set back or the interval was made shorter
+        latest = held_since + int(task.interval_seconds * 1000)
+        due = earliest if last is None else max(earliest, min(last.next_at, latest))
         while not await self._is_stopped_before(due):
             run = await self._run_once(task, None if last is None else last.succeeded_at)
             if run is None:

@@ -275,6 +275,22 @@ async def test_a_state_sink_that_is_late_for_long_is_logged_once(rig_of):
     assert [log["event"] for log in logs].count("sink overdue") == 1
 
 
+async def test_a_clock_that_is_set_back_hides_no_state_sink_that_is_late(rig_of):
+    rig = await rig_of(State("sheet"))
+    sheet = State("sheet")
+    sheet.always = lambda batch, context: Result([RetryLater("rows moved", after=1, counts=False)])
+    dispatcher = dispatcher_of(rig, sheet)
+    await dispatcher.start()
+    await dispatcher._log_overdue()
+    rig.clock.set_back(3600)
+    await rig.event()
+    with capture_logs() as logs:
+        rig.clock.advance(700)
+        await dispatcher._log_overdue()
+        await dispatcher.stop(5)
+    assert [log["event"] for log in logs].count("sink overdue") == 1
+
+
 def is_asleep(lane):
     """Whether the lane waits for a wake-up, so that it does not search for an event."""
     return bool(lane._wake._waiters)

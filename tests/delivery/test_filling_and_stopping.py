@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from connector.errors import StoreUnavailable
 from connector.sink import Delivered, Result
 from connector.store import leases
@@ -127,3 +129,12 @@ async def test_outcomes_are_settled_during_a_stop_as_soon_as_the_store_takes_the
         rig.clock.advance(0.5)
         await asyncio.sleep(0)
     assert await rig.states() == [DELIVERED]
+
+
+@pytest.mark.parametrize("call", ["read", "query", "write"])
+async def test_a_store_that_was_closed_is_unavailable(rig_of, call):
+    """A request or a lane may still use it while the process stops."""
+    rig = await rig_of()
+    await rig.store.close()
+    with pytest.raises(StoreUnavailable):
+        await getattr(rig.store, call)(lambda connection: None)

@@ -821,6 +821,19 @@ async def test_a_burst_is_gathered_until_it_is_quiet(rig_of):
     assert [len(batch.deliveries) for batch in rig.sinks[0].batches] == [5]
 
 
+async def test_a_clock_that_is_set_back_does_not_prolong_the_gathering_of_a_burst(rig_of):
+    """Although new deliveries arrive all the time."""
+    rig = await rig_of(Gathering())
+    for number in range(4):
+        await rig.event(interview=f"i{number}")
+    step = asyncio.create_task(rig.lane.step())
+    await until(lambda: rig.clock.waiting)
+    rig.clock.set_back(3600)
+    rig.lane.wake()
+    await step
+    assert [len(batch.deliveries) for batch in rig.sinks[0].batches] == [4]
+
+
 async def test_few_deliveries_are_not_gathered(rig_of):
     """A few deliveries are sent at once."""
     rig = await rig_of(Gathering())

@@ -116,6 +116,21 @@ async def test_a_task_runs_at_its_interval_and_its_last_run_is_stored(opened, st
     )
 
 
+async def test_a_clock_that_was_years_ahead_delays_the_next_run_by_the_interval_at_most(opened, store):
+    """A machine may start with a wrong clock, which is corrected later."""
+    ahead = WaitingClock()
+    ahead.advance(10 * 365 * 86_400)
+    first = start(opened, "one", store, ahead)
+    await first.has_run(1)
+    await first.tasks.stop()
+    clock = WaitingClock()
+    second = start(opened, "two", store, clock)
+    await second.waits()
+    clock.advance(INTERVAL)
+    await second.has_run(1)
+    assert second.starts == [START + INTERVAL * 1000]
+
+
 async def test_a_restart_does_not_repeat_a_run(opened, store):
     clock = WaitingClock()
     first = start(opened, "one", store, clock)

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Literal, Self, TypeVar
 
 import psycopg
@@ -129,9 +130,13 @@ class Threads:
         self._threads = ThreadPoolExecutor(size, thread_name_prefix=name)
 
     async def run(self, job: Callable[[Connection], T]) -> T:
-        """Like `run_job`, in one of the threads."""
-        work = asyncio.get_running_loop().run_in_executor
-        return await work(self._threads, lambda: run_job(self.engine, job, failure=self._failure))
+        """Like `run_job`, in one of the threads. After `close` it raises `StoreUnavailable`."""
+        work = partial(run_job, self.engine, job, failure=self._failure)
+        try:
+            running = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except RuntimeError as error:  # the pool was shut down, or no thread can be started
+            raise StoreUnavailable(f"{self._failure}: {error}") from error
+        return await running
 
     async def close(self) -> None:
         """Finishes queued jobs, then closes the connections."""

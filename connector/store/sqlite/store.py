@@ -161,9 +161,13 @@ class Reader:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
 
     async def run(self, query: Callable[[Connection], T]) -> T:
-        """Runs a query. Raises `StoreUnavailable`."""
+        """Runs a query. Raises `StoreUnavailable`, also after `close`."""
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, self._look, query)
+            running = asyncio.get_running_loop().run_in_executor(self._thread, self._look, query)
+        except RuntimeError as error:  # the pool was shut down, or no thread can be started
+            raise StoreUnavailable(f"the store cannot be read: {error}") from error
+        try:
+            return await running
         except (sqlite3.Error, DBAPIError) as error:
             if not database.is_unavailable(error):
                 raise
