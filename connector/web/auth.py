@@ -31,6 +31,7 @@ from sqlalchemy import Connection, select
 
 from connector.config import Config
 from connector.operations.password import Passwords, matches
+from connector.store import source
 from connector.store.base import Store
 from connector.store.dialects import insert_new
 from connector.store.schema import meta
@@ -52,6 +53,8 @@ CLIENTS_MAX = 10_000
 """Clients that are remembered; the one that failed the longest time ago is forgotten first."""
 KEY_ROW = "session_key"
 """The row of `meta` with the random key of the sessions, which all processes of a store share."""
+ENDED_ROW = "ended_sessions"
+"""The row of `meta` with the sessions that users ended."""
 PASSWORD_MAX = 1000
 """Characters of a password that is tried."""
 NAME_MAX = 200
@@ -69,6 +72,13 @@ class WebSession(msgspec.Struct, frozen=True, array_like=True):
     may_act: bool
     expires_at: int
     id: str = msgspec.field(default_factory=lambda: secrets.token_urlsafe(12))
+
+
+class EndedSessions(msgspec.Struct, frozen=True):
+    """The ids of the sessions that users ended before they expired, and when they expire (epoch milliseconds)."""
+
+    v: int = 1
+    ended: dict[str, int] = {}
 
 
 def session_key(stored: str, hashes: Sequence[str]) -> bytes:
@@ -247,7 +257,9 @@ class Access:
         if not cookie:
             return None
         session = read_session(await self.key(), cookie, self._clock())
-        return None if session is None else Visitor(session.name, session.may_act, cookie, client)
+        if session is None or session.id in (await self._store.query(ended_sessions)).ended:
+            return None
+        return Visitor(session.name, session.may_act, cookie, client)
 
     def _proxy_user(self, connection: ASGIConnection[Any, Any, Any, Any]) -> str | None:
         """Returns the name in the header of a trusted proxy. The header of any other client is ignored."""
@@ -289,6 +301,13 @@ class Access:
         self._throttle.succeeded(client)
         expires_at = self._clock() + self._settings.session_seconds * 1000
         return write_session(await self.key(), WebSession(HASH_NAMES[may_act], may_act, expires_at))
+
+    async def end_session(self, cookie: str) -> None:
+        """Ends the session of a cookie in every process, also for a copy of the cookie. Raises `StoreUnavailable`."""
+        now = self._clock()
+        session = read_session(await self.key(), cookie, now)
+        if session is not None:
+            await self._store.write(lambda connection: store_end(connection, session, now))
 
     async def _right_of(self, password: str) -> bool | None:
         """Returns whether this password allows to act; `None` for a wrong one.
@@ -335,6 +354,20 @@ def _stored_key(connection: Connection) -> str:
     """Returns the random key of the store; the first process creates it."""
     insert_new(connection, meta, [{"key": KEY_ROW, "value": secrets.token_hex(32)}], ["key"])
     return str(connection.execute(select(meta.c.value).where(meta.c.key == KEY_ROW)).scalar_one())
+
+
+def ended_sessions(connection: Connection, *, for_update: bool = False) -> EndedSessions:
+    """Returns the sessions that users ended."""
+    return source.read(connection, ENDED_ROW, EndedSessions, for_update=for_update) or EndedSessions()
+
+
+def store_end(connection: Connection, session: WebSession, now: int) -> None:
+    """Adds a session to those that ended, and removes the expired ones."""
+    known = ended_sessions(connection, for_update=True).ended
+    ended = {id_: expires_at for id_, expires_at in known.items() if expires_at > now} | {
+        session.id: session.expires_at
+    }
+    source.write(connection, ENDED_ROW, EndedSessions(ended=ended))
 
 
 def is_https(scope: Scope) -> bool:

@@ -17,15 +17,19 @@ from connector.web.auth import (
     PERIOD_SECONDS,
     Throttle,
     WebSession,
+    ended_sessions,
     form_token,
     is_form_token,
     read_session,
     session_key,
+    store_end,
     write_session,
 )
-from connector.web.dashboard.app import PAGES
-from connector.web.dashboard.sign_in import own_path
+from connector.web.dashboard.app import BODY_BYTES, PAGES
+from connector.web.dashboard.routes import BODY_MAX
+from connector.web.dashboard.sign_in import FORM_BYTES, own_path
 from tests.serving import CONSOLE_ONLY
+from tests.store.kit import memory
 from tests.web.browsing import (
     DASHBOARD,
     HTML,
@@ -93,6 +97,22 @@ async def test_signing_out_ends_the_session_of_the_browser(tmp_path):
         assert (await client.get("/")).status_code == 303
 
 
+async def test_signing_out_also_ends_a_copy_of_the_cookie_and_no_other_session(tmp_path):
+    async with dashboard(tmp_path) as (service, client), browser(service) as thief, browser(service) as other:
+        thief.cookies = httpx.Cookies(client.cookies)
+        await sign_in(other)
+        await client.post("/sign-out", headers=SAME_ORIGIN)
+        assert [(await one.get("/")).status_code for one in (thief, other)] == [303, 200]
+
+
+def test_sessions_that_ended_are_forgotten_when_they_expire():
+    """What is stored about them stays small."""
+    with memory() as connection:
+        for now in (0, 5, 10):
+            store_end(connection, WebSession("operator", may_act=True, expires_at=now + 10), now)
+        assert sorted(ended_sessions(connection).ended.values()) == [15, 20]
+
+
 async def test_too_many_wrong_passwords_have_to_wait(tmp_path):
     async with dashboard(tmp_path, password=None) as (_, client):
         for _ in range(ATTEMPTS):
@@ -158,6 +178,38 @@ async def test_the_sign_in_form_works_without_fetch_metadata(tmp_path):
         assert (await client.post("/sign-in", data={"password": PASSWORD})).status_code == 403
         token = token_in((await client.get("/sign-in")).text)
         assert (await client.post("/sign-in", data={"password": PASSWORD, "token": token})).status_code == 303
+
+
+@pytest.mark.parametrize("in_parts", [False, True])
+async def test_a_body_that_is_larger_than_any_form_of_ours_is_refused_before_it_is_parsed(tmp_path, in_parts):
+    """A million fields would hold the event loop for ten seconds, and webhooks with it; no sign-in is needed."""
+
+    async def parts(body):
+        yield body
+
+    async with dashboard(tmp_path, password=None) as (_, client):
+        headers = SAME_ORIGIN | {"content-type": "application/x-www-form-urlencoded"}
+        statuses = []
+        for size in (FORM_BYTES, FORM_BYTES + 1):
+            body = b"password=" + b"x" * (size - 9)
+            answer = await client.post("/sign-in", content=parts(body) if in_parts else body, headers=headers)
+            statuses.append(answer.status_code)
+        assert statuses == [403, 413]
+
+
+@pytest.mark.parametrize("path", ["/api/interviews/search", "/actions/decide"])
+async def test_a_large_body_of_a_user_is_refused(tmp_path, path):
+    async with dashboard(tmp_path) as (_, client):
+        kind = "application/json" if path.startswith("/api") else "application/x-www-form-urlencoded"
+        headers = SAME_ORIGIN | {"content-type": kind}
+        answer = await client.post(path, content=b" " * (BODY_BYTES + 1), headers=headers)
+        assert answer.status_code == 413
+
+
+async def test_the_longest_payload_can_be_explained_in_any_script(tmp_path):
+    async with dashboard(tmp_path) as (_, client):
+        answer = await client.post("/routes", data={"body": "\U0001f600" * BODY_MAX}, headers=SAME_ORIGIN)
+        assert answer.status_code == 200
 
 
 async def test_a_page_has_a_strict_content_policy_with_a_new_nonce(tmp_path):

@@ -25,6 +25,8 @@ CHOICES = 30
 """Events that can be picked."""
 BODY_MAX = 200_000
 """Characters of a payload that is explained."""
+FORM_BYTES = 12 * BODY_MAX + 1024
+"""Largest body of the form: a form has at most twelve bytes for a character, and a few short fields."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +162,7 @@ async def routes_page(request: Request[Visitor, Access, Any], pages: NamedDepend
     )
 
 
-@post("/routes", include_in_schema=False, status_code=200)
+@post("/routes", include_in_schema=False, status_code=200, request_max_body_size=FORM_BYTES)
 async def simulate(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[bytes]:
     """Shows what the routes do with a payload. Stores and sends nothing."""
     await request.auth.require_own_form(request, request.user.owner)

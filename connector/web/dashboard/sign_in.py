@@ -35,6 +35,8 @@ from connector.web.dashboard.pages import (
 from connector.web.dashboard.words import sentence
 from connector.web.receiver import client_of
 
+FORM_BYTES = 16 * 1024
+"""Largest body of a sign-in form. Anyone can send one."""
 FORM_SECONDS = 3600
 """Time in which a sign-in form can be sent."""
 FOR_EVER = 31_536_000
@@ -110,7 +112,7 @@ async def sign_in_page(request: Request[Any, Any, Any], pages: NamedDependency[P
     return await _form(request, pages, then)
 
 
-@post("/sign-in", public=True, include_in_schema=False)
+@post("/sign-in", public=True, include_in_schema=False, request_max_body_size=FORM_BYTES)
 async def sign_in(request: Request[Any, Any, Any], pages: NamedDependency[Pages]) -> Response[Any]:
     """Begins a session when the password is right."""
     await pages.access.require_own_form(request, _form_owner(request))
@@ -151,6 +153,7 @@ async def static_file(name: FromPath[str]) -> Response[bytes]:
 async def sign_out(request: Request[Any, Access, Any]) -> Redirect:
     """Ends the session of this browser."""
     await request.auth.require_own_form(request, request.user.owner)
+    await request.auth.end_session(request.cookies.get(cookie_name(request.scope, COOKIE), ""))
     response = redirect("/sign-in", request)
     response.set_cookie(session_cookie(request, COOKIE, "", 0))
     return response
