@@ -245,13 +245,20 @@ class TabSlice:
             api_requests.cells_filter(self.snapshot.view.sheet_id, place, self.first, self.end) for place in columns
         ]
 
+    def rows(self, reply: Columns) -> Iterator[GridRow]:
+        """Yields its rows in a reply, without blank ones and the header."""
+        view = self.snapshot.view
+        for row in rows_of(reply, view.sheet_id, self.snapshot.layout, self.first):
+            if not (view.has_header and row.row == view.header_row):
+                yield row
+
 
 def slices(snapshots: Mapping[str, TabSnapshot]) -> list[list[TabSlice]]:
-    """Returns the rows below the headers of the tabs, divided into reads."""
+    """Returns the rows of the tabs, divided into reads."""
     reads: list[list[TabSlice]] = []
     room = 0
     for name, snapshot in snapshots.items():
-        first, rows = snapshot.view.header_row + 1, snapshot.view.rows if KEY in snapshot.layout.at else 0
+        first, rows = 0, snapshot.view.rows if KEY in snapshot.layout.at else 0
         while first < rows:
             if not room:
                 reads.append([])
@@ -265,7 +272,9 @@ def slices(snapshots: Mapping[str, TabSnapshot]) -> list[list[TabSlice]]:
 async def owned_rows(
     calls: Calls, snapshots: Mapping[str, TabSnapshot]
 ) -> AsyncIterator[tuple[str, Sequence[GridRow]]]:
-    """Yields all rows with owned cells, by tab. The rows of one read are consistent with each other."""
+    """Yields all rows with owned cells except the header, by tab. The rows of one read are consistent with each
+    other.
+    """
     for read in slices(snapshots):
         query = read_values([each for part in read for each in part.filters])
         for name, rows in await calls.fetch_and(query, partial(_rows, read)):
@@ -273,9 +282,7 @@ async def owned_rows(
 
 
 def _rows(read: Sequence[TabSlice], reply: Columns) -> list[tuple[str, Sequence[GridRow]]]:
-    return [
-        (part.tab, list(rows_of(reply, part.snapshot.view.sheet_id, part.snapshot.layout, part.first))) for part in read
-    ]
+    return [(part.tab, list(part.rows(reply))) for part in read]
 
 
 async def audit(

@@ -136,9 +136,10 @@ class Guard(NamedTuple):
 @dataclass(frozen=True)
 class TabView:
     """A tab as one reply shows it. `header` has one text per column of the grid, and `tags` are those of the columns.
-    `keys` is the key column by row of the grid without trailing blanks; it has `""` for blank cells, and for the header
-    and the rows above it. It is `None` when the reply does not contain it. `unformatted`: the sink made the tab and has
-    not formatted it yet. `protected`: cells that the sink may not edit.
+    `keys` is the key column by row of the grid without trailing blanks; it has `""` for blank cells and for the header.
+    It is `None` when the reply does not contain it. `has_header`: `header_row` has titles of the sink; without them the
+    row may be that of an interview, because users deleted the header or sorted it away. `unformatted`: the sink made
+    the tab and has not formatted it yet. `protected`: cells that the sink may not edit.
     """
 
     sheet_id: int
@@ -152,6 +153,7 @@ class TabView:
     keys: Sequence[str] | None
     exists: bool = True
     header_row: int = 0
+    has_header: bool = True
     unformatted: bool = False
     protected: ProtectedCells = NOTHING_PROTECTED
 
@@ -206,18 +208,21 @@ def read_view(
     size = tab.properties.grid_properties
     top, narrow = _blocks(tab, size.column_count)
     tags = _tags(top)
-    row = _header_row(top, titles, header_row, sure=_SURE if tags else 1)
+    row, is_found = _header_row(top, titles, header_row, sure=_SURE if tags else 1)
+    header = _texts(top, row, size.column_count)
+    has_header = is_found or _has_own_title(header, tags, titles)
     return TabView(
         sheet_id=sheet_id,
         title=tab.properties.title,
         zone=book.properties.time_zone,
         rows=size.row_count,
         width=size.column_count,
-        header=_texts(top, row, size.column_count),
+        header=header,
         tags=tags,
         guards=_guards(tab.developer_metadata),
-        keys=_keys(narrow, key_column, row),
+        keys=_keys(narrow, key_column, row if has_header else None),
         header_row=row,
+        has_header=has_header,
         unformatted=_is_unformatted(tab.developer_metadata),
         protected=read_protected_cells(tab.protected_ranges),
     )
@@ -234,8 +239,10 @@ def _blocks(tab: Tab, width: int) -> tuple[Grid, Sequence[Grid]]:
     return tab.data[0] if tab.data else Grid(), tab.data[1:]
 
 
-def _header_row(block: Grid, titles: Mapping[str, str], before: int, *, sure: int) -> int:
-    """Returns the first row with the titles of most fields, or the previous header row if these are too few."""
+def _header_row(block: Grid, titles: Mapping[str, str], before: int, *, sure: int) -> tuple[int, bool]:
+    """Returns the first row with the titles of most fields, or the previous header row if these are too few, and
+    whether it was found by titles.
+    """
     fields = len({*titles.values()})
     found, most = before, sure - 1
     for row, line in enumerate(block.lines[:TOP_ROWS]):
@@ -244,7 +251,14 @@ def _header_row(block: Grid, titles: Mapping[str, str], before: int, *, sure: in
             found, most = row, count
         if most >= fields:
             break  # later rows cannot have more
-    return found
+    return found, most >= sure
+
+
+def _has_own_title(header: Sequence[str], tags: Mapping[int, Sequence[Tag]], titles: Mapping[str, str]) -> bool:
+    """Whether a column of the sink has a title of its field. The stage of an interview may be the title of another
+    field, such as "Invited".
+    """
+    return any(titles.get(header_key(header[index])) == tag.field for index, found in tags.items() for tag in found)
 
 
 def _texts(block: Grid, row: int, width: int) -> Sequence[str]:
@@ -272,14 +286,17 @@ def _is_unformatted(metadata: Iterable[Metadata]) -> bool:
     return MADE_TAG in marks and SETUP_TAG not in marks
 
 
-def _keys(blocks: Sequence[Grid], column: int | None, header_row: int) -> Sequence[str] | None:
-    """Returns the leftmost key column, or the one that was requested by its place."""
+def _keys(blocks: Sequence[Grid], column: int | None, header_row: int | None) -> Sequence[str] | None:
+    """Returns the leftmost key column, or the one that was requested by its place. Rows above the header count too,
+    because users may sort the header into the table.
+    """
     blocks = [block for block in blocks if column is None or block.start_column == column]
     if not blocks:
         return None
     block = min(blocks, key=lambda each: each.start_column)
     keys = column_texts(block)
-    keys[: header_row + 1] = [""] * min(len(keys), header_row + 1)
+    if header_row is not None and header_row < len(keys):
+        keys[header_row] = ""
     while keys and not keys[-1].strip():
         keys.pop()
     return keys

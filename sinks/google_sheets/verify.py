@@ -26,7 +26,7 @@ from sinks.google_sheets.repair import (
     shown,
     written_cells,
 )
-from sinks.google_sheets.sheet_view import ProtectedCells
+from sinks.google_sheets.sheet_view import ProtectedCells, TabView
 from sinks.google_sheets.sheets_client import Calls
 from sinks.google_sheets.state import RowNote, StrayValue, TabNote, read_tab_note, tab_name
 from sinks.google_sheets.tabs import TabSnapshot, cannot_add, has_shrunk, read_tabs, tab_of, title_of
@@ -84,6 +84,12 @@ class RowHashes:
 
     def _row_hash(self, row: GridRow) -> RowHash:
         return RowHash(row.row, array("q", [hash(row.cells.get(name)) for name in self.fields]))
+
+    def has_interview_in_header(self, view: TabView) -> bool:
+        """Whether the row of the header is that of an interview, because users deleted the header or sorted it away."""
+        return not view.has_header and any(
+            found.row == view.header_row and key in self.matched for key, found in self.by_key.items()
+        )
 
     def strays(self) -> Iterator[int]:
         """Returns rows without an interview that contain a value of one."""
@@ -367,7 +373,9 @@ class Verification:
             for column in snapshot.layout.missing:
                 detail = f"{snapshot.view.title}, row {snapshot.view.header_row + 1}: the header is protected"
                 findings.add(ComparisonResult.PROTECTED, name, f"column {column.title}", detail)
-        findings.remarks += remarks_on(self._config, snapshot)
+        findings.remarks += remarks_on(
+            self._config, snapshot, lost_header=row_hashes.has_interview_in_header(snapshot.view)
+        )
         if any(each.kind is ComparisonResult.PROTECTED for (tab, _), each in findings.kinds.items() if tab == name):
             findings.asks.append(f"{snapshot.view.title}: {cells_protected(self._calls.account.email).fix}")
 
@@ -380,18 +388,25 @@ def _where(snapshot: TabSnapshot, row: int, titles: Sequence[str]) -> str:
     return f"{snapshot.view.title}, row {row + 1}: {', '.join(titles)}"
 
 
-def remarks_on(config: GoogleSheetsConfig, snapshot: TabSnapshot) -> list[str]:
-    """Returns remarks for users about the columns of a tab."""
+LOST_HEADER = "the header is missing at the top: undo its deletion or the sort, or enter titles in a new first row"
+
+
+def remarks_on(config: GoogleSheetsConfig, snapshot: TabSnapshot, *, lost_header: bool) -> list[str]:
+    """Returns remarks for users about the columns of a tab. `lost_header`: the header is not where it was, so that
+    other columns have no titles.
+    """
     if not snapshot.view.exists:
         return []
     titles = {column.field: column.title for column in config.columns}
     ours = {header_key(title) for title in titles.values()} | {
         header_key(snapshot.view.header[place]) for place in snapshot.layout.at.values()
     }
-    theirs = [text for text in snapshot.view.header if text.strip() and header_key(text) not in ours]
+    header = () if lost_header else snapshot.view.header
+    theirs = [text for text in header if text.strip() and header_key(text) not in ours]
     lines = (
         ("other columns", theirs),
         ("columns that users deleted", [titles[name] for name in snapshot.layout.gone]),
         ("protected against the sink", snapshot.view.protected.names()),
     )
-    return [f"{snapshot.view.title}: {what}: {', '.join(names)}" for what, names in lines if names]
+    remarks = [f"{snapshot.view.title}: {what}: {', '.join(names)}" for what, names in lines if names]
+    return [f"{snapshot.view.title}: {LOST_HEADER}", *remarks] if lost_header else remarks

@@ -465,11 +465,12 @@ def _key_requests(view: TabView, layout: Layout, chunk: WriteChunk) -> list[Requ
     """Returns the requests that restore ids, by the text of the cell if it has one, and remove wrong ids."""
     if not chunk.restores and not chunk.undo:
         return []
-    column, below = layout.at[KEY], (view.header_row + 1, None)
-    made = [api_requests.replace_key(view.sheet_id, column, below, key, "") for key in chunk.undo]
+    column, below = layout.at[KEY], (view.header_row + 1, None)  # a damaged id may be the title of the column
+    made = [api_requests.replace_key(view.sheet_id, column, (0, None), key, "") for key in chunk.undo]
     for restore in chunk.restores:
         if restore.is_found:
-            rows = below if restore.alone else (restore.row, restore.row + 1)
+            is_below = restore.alone and restore.row > view.header_row
+            rows = below if is_below else (restore.row, restore.row + 1)
             made.append(api_requests.replace_key(view.sheet_id, column, rows, restore.shown, restore.key))
         else:
             cell = [api_requests.row_cells([api_requests.cell(restore.key, CellKind.TEXT)])]

@@ -23,7 +23,9 @@ TITLES = [column.title for column in DEFAULT_COLUMNS]
 
 
 class QuickSink(GoogleSheetsSink):
-    """A sink with short timeouts, so that a Google without an answer does not delay the test."""
+    """A sink with a short timeout. On a busy machine it may end a call that Google answers, so only a call without an
+    answer is made with it (`SheetHarness.hurry`).
+    """
 
     call_timeout = 1.5
 
@@ -31,15 +33,15 @@ class QuickSink(GoogleSheetsSink):
 class SheetHarness:
     """A google_sheets sink on an emulated spreadsheet, with the newest state of each interview, and a dispatcher."""
 
-    def __init__(self, google, key_file, tabs=(), sink=GoogleSheetsSink, timezone="Europe/Madrid", **settings):
+    def __init__(self, google, key_file, tabs=(), timezone="Europe/Madrid", **settings):
         self.google = google
         self.id = google.add_spreadsheet(tabs=tabs, timezone=timezone)
         self.person = google.person(self.id)
         self.context = FakeContext()
         settings = {"credentials_file": key_file, "api_url": google.url, "style": False, **settings}
         self.config = GoogleSheetsConfig(spreadsheet=self.id, **settings)
-        self.sink_class = sink
-        self.sink = sink("hiring", self.config)
+        self.sink_class = GoogleSheetsSink
+        self.sink = self.sink_class("hiring", self.config)
         self.interviews: dict[str, Interview] = {}
         self.outcomes = []
 
@@ -47,6 +49,11 @@ class SheetHarness:
         """Starts a new process with the same notes and without the state in memory."""
         await self.sink.close()
         self.sink = self.sink_class("hiring", self.config)
+
+    async def hurry(self):
+        """Starts a new process whose calls end soon when Google does not answer."""
+        self.sink_class = QuickSink
+        await self.restart()
 
     async def deliver(self, *interviews):
         """Makes one call, and commits its notes and outcomes."""

@@ -12,7 +12,7 @@ from sinks.google_sheets import api_requests
 from sinks.google_sheets.api_replies import READ_FIELDS
 from sinks.google_sheets.api_replies import Spreadsheet as Reply
 from sinks.google_sheets.sheet_view import TOP_ROWS, read_view
-from sinks.spreadsheet.columns import KEY
+from sinks.spreadsheet.columns import KEY, titles_of
 
 SHEET = 7
 READ = discovery().method("spreadsheets.getByDataFilter")
@@ -20,10 +20,11 @@ WRITE = discovery().method("spreadsheets.batchUpdate")
 
 
 class TabModel:
-    """One tab; `apply` takes a body as it goes over the wire, all or nothing."""
+    """One tab; `apply` takes a body as it goes over the wire, all or nothing. `columns` are those of the sink."""
 
-    def __init__(self, rows=30, columns=3):
-        self.book = Book("model", "TabModel", "Europe/Madrid", set(), tabs=[Tab.blank(SHEET, "It's", rows, columns)])
+    def __init__(self, columns, rows=30, width=3):
+        self.columns = columns
+        self.book = Book("model", "TabModel", "Europe/Madrid", set(), tabs=[Tab.blank(SHEET, "It's", rows, width)])
 
     @property
     def tab(self):
@@ -33,7 +34,7 @@ class TabModel:
         filters = [api_requests.top_filter(SHEET, TOP_ROWS), api_requests.tagged_filter(SHEET, KEY)]
         call = Call({}, {}, {"dataFilters": filters}, read_mask(READ, READ_FIELDS), fields=True)
         reply = msgspec.json.encode(get_by_data_filter(self.book, call))
-        return read_view(msgspec.json.decode(reply, type=Reply), SHEET)
+        return read_view(msgspec.json.decode(reply, type=Reply), SHEET, titles=titles_of(self.columns))
 
     def apply(self, body):
         checked = read_body(WRITE, msgspec.json.encode(body))

@@ -9,6 +9,7 @@ import pytest
 
 from connector.emulators import faults
 from connector.emulators.google import Tab, once
+from connector.emulators.google.model import Area
 from connector.sink import Delivered, RetryLater
 from connector.testing import interview_id
 from tests.sinks.follow_ups import asked
@@ -57,6 +58,54 @@ async def test_rows_that_move_between_read_and_write_are_right_in_the_end(busy, 
     scores = {1: None, 2: None, 3: 4, 4: 4, 5: None, 6: None}
     assert right(busy, {number: score for number, score in scores.items() if number not in gone})
     assert interview_id(7) in busy.records()
+
+
+def sort_with_header(person, last_row=7):
+    """Sorts from the first row on, as a user who selected the whole table; the header becomes the last row."""
+    person.sort(TAB, 12, area=Area(0, last_row, 0, 13))
+
+
+LOST_HEADERS = {
+    "sorted to the end": sort_with_header,
+    "sorted into the middle": lambda person: person.move_rows(TAB, 0, 4),
+    "deleted": lambda person: person.delete_rows(TAB, 0),
+}
+
+
+@pytest.mark.parametrize("name", LOST_HEADERS)
+async def test_every_row_is_found_where_the_header_is_not_the_first_row(busy, name):
+    LOST_HEADERS[name](busy.person)
+    await busy.settle(*[scored(each, 4) for each in INTERVIEWS], person_of(7))
+    rows = {row[12]: (row[0], row[6], row[2]) for row in busy.rows()}
+    for number in range(1, 7):
+        assert rows[interview_id(number)] == (f"Wayne Knight {number}", 4, f"about Wayne Knight {number}")
+    assert len(busy.rows()) == (7 if name == "deleted" else 8)
+    report = await busy.verify()
+    assert report.counts == {"in sync": 7}
+    assert ("the header is missing" in str(report.remarks)) is (name == "deleted")
+
+
+async def test_a_header_that_was_sorted_far_down_does_not_hide_the_first_interview(harness):
+    interviews = [person_of(number) for number in range(1, 41)]
+    await harness.show(*interviews)
+    harness.person.sort(TAB, 11, area=Area(0, 41, 0, 12))
+    await harness.settle(*[scored(each, 4) for each in interviews])
+    assert [row[5] for row in harness.rows()] == [*[4] * 40, "Score"]
+    report = await harness.verify()
+    assert report.counts == {"in sync": 40}
+    assert "the header is missing at the top" in report.remarks[0]
+    assert "Wayne" not in str(report.remarks)
+
+
+async def test_a_damaged_id_above_the_header_is_restored(busy):
+    busy.person.move_rows(TAB, 0, 4)
+    busy.person.edit(TAB, 1, 12, "Interview ID")
+    await busy.settle(*[scored(each, 4) for each in INTERVIEWS])
+    assert [row[12] for row in busy.rows()] == [
+        *[interview_id(n) for n in (1, 2, 3)],
+        "Interview ID",
+        *[interview_id(n) for n in (4, 5, 6)],
+    ]
 
 
 async def test_a_row_that_was_hit_by_mistake_asks_for_its_interview_again(busy):

@@ -151,7 +151,7 @@ def cells_of_users(model):
 @settings(max_examples=60, deadline=None)
 @given(some, habits, states, st.booleans())
 def test_rows_are_correct_and_cells_of_users_unchanged_after_any_edits(first, people, second, forgotten):
-    model, notes = TabModel(), {}
+    model, notes = TabModel(COLUMNS), {}
     flush(model, first, notes)
     for number, habit in enumerate(people):
         act(model, habit, number)
@@ -175,7 +175,7 @@ def test_rows_are_correct_and_cells_of_users_unchanged_after_any_edits(first, pe
 def test_a_write_after_edits_of_users_is_refused_or_reports_every_row_that_it_changed(count, before, second, between):
     # the hole that is left: a column of ours deleted and another inserted while one request is on its way
     assume(not {"drop", "column"} <= {habit[0] for habit in between})
-    model, notes = TabModel(), {}
+    model, notes = TabModel(COLUMNS), {}
     first = {f"id-{number}": person(number) for number in range(count)}
     flush(model, first, notes)
     for number, habit in enumerate(before):
@@ -205,9 +205,9 @@ def test_a_write_after_edits_of_users_is_refused_or_reports_every_row_that_it_ch
 @given(states, st.integers(1, 4), st.sampled_from([300, 2_000, 1_800_000]))
 @settings(max_examples=40, deadline=None)
 def test_parts_of_any_size_make_the_same_sheet(first, rows, size):
-    whole, notes = TabModel(), {}
+    whole, notes = TabModel(COLUMNS), {}
     flush(whole, first, notes)
-    parts, other = TabModel(), {}
+    parts, other = TabModel(COLUMNS), {}
     flush(parts, first, other, WriteLimits(size=size, rows=rows))
     assert parts.cells() == whole.cells()
     assert other == notes
@@ -216,7 +216,7 @@ def test_parts_of_any_size_make_the_same_sheet(first, rows, size):
 @given(states)
 @settings(max_examples=30, deadline=None)
 def test_what_was_written_is_not_written_again(first):
-    model, notes = TabModel(), {}
+    model, notes = TabModel(COLUMNS), {}
     flush(model, first, notes)
     assert flush(model, first, notes) == 0
 
@@ -224,7 +224,7 @@ def test_what_was_written_is_not_written_again(first):
 @given(states, st.integers(2, 6))
 @settings(max_examples=30, deadline=None)
 def test_of_two_writes_from_one_view_the_second_is_refused(first, other):
-    model, notes = TabModel(), {}
+    model, notes = TabModel(COLUMNS), {}
     flush(model, first, notes)
     view = model.view()
     one, _ = write_of(view, wanted_of({"new-1": {"score": 1.0}}, {}))
@@ -237,7 +237,7 @@ def test_of_two_writes_from_one_view_the_second_is_refused(first, other):
 @given(states, habits)
 @settings(max_examples=40, deadline=None)
 def test_the_sheet_alone_shows_whether_an_intent_was_applied(first, people):
-    model, notes = TabModel(), {}
+    model, notes = TabModel(COLUMNS), {}
     flush(model, {"id-0": {"score": 1.0}}, notes)
     write, due = write_of(model.view(), wanted_of(first, notes))
     [intent] = read_intents(write_intents([write.tab_writes[0].intent]))
