@@ -214,14 +214,20 @@ class Service:
             component.start()
 
     async def stop(self, force: asyncio.Event) -> None:
-        """Ends incomplete requests. Running calls may finish until `stop_timeout` or `force`."""
+        """Ends incomplete requests. Running calls may finish until `stop_timeout` or `force`, also when another
+        component cannot be stopped.
+        """
         if self._receiver is not None:
             self._receiver.stop()
         callers = [caller for caller in (self.dispatcher, self._decisions) if caller is not None]
-        await asyncio.gather(
+        ends = await asyncio.gather(
             *(caller.stop(self._stop_timeout * CALLS_SHARE, force) for caller in callers),
             *(component.stop() for component in self._background),
+            return_exceptions=True,
         )
+        for error in ends:
+            if isinstance(error, Exception):
+                log.error("stop failed", error=error)
         if self._listener is not None:
             await self._listener.stop()
         await self._heartbeat.stop()

@@ -299,7 +299,7 @@ LocalPath = Annotated[Path, AfterValidator(_beside_config)]
 class SinkConfig(BaseModel):
     """Settings of one sink. Unknown keys are refused, secrets are `SecretStr`, every own field has a description."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
 
     timezone: str = "UTC"
     """IANA name; the top-level `timezone` is its default."""

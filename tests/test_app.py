@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
-from connector.app import running, serve
+from connector.app import Service, StoreHandle, running, serve
 from connector.config import load
 from connector.emulators.hireflix import Account, HireflixEmulator
 from connector.errors import SchemaMismatch
@@ -173,6 +174,44 @@ async def test_a_service_runs_retention_and_stores_the_run(tmp_path):
             clock.advance(1)
             runs = await service.store.query(processes.task_runs)
     assert runs["retention"].counts == {"bodies": 0, "deliveries": 0, "attempts": 0, "decisions": 0}
+
+
+async def test_a_component_that_cannot_be_stopped_ends_no_running_call(tmp_path):
+    """The store stays open until every call has ended and its outcome is stored."""
+
+    class Faulty:
+        def start(self): ...
+
+        async def stop(self):
+            raise OSError
+
+    class Stopping:
+        def __init__(self):
+            self.ended = asyncio.Event()
+
+        async def stop(self, *_):
+            for _ in range(3):
+                await asyncio.sleep(0)
+            self.ended.set()
+
+    calls, heartbeat = Stopping(), Stopping()
+    opened = StoreHandle(None, WaitingClock(), was_available=True, ready=None)
+    service = Service(
+        opened,
+        heartbeat=heartbeat,
+        listener=None,
+        dispatcher=calls,
+        decisions=None,
+        background=[Faulty()],
+        receiver=None,
+        http=None,
+        stop_timeout=1,
+    )
+    with capture_logs() as logs:
+        await service.stop(asyncio.Event())
+    assert calls.ended.is_set()
+    assert heartbeat.ended.is_set()
+    assert [log["event"] for log in logs] == ["stop failed"]
 
 
 async def test_a_start_removes_the_access_of_other_users_and_logs_it_once(tmp_path, capsys):

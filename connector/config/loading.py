@@ -305,7 +305,10 @@ def _find(path: Path | None, environ: Mapping[str, str], cwd: Path) -> _Place:
     if named is None:
         usual = cwd / "config.toml"
         return _Place(usual, cwd) if usual.is_file() else _Place(None, cwd)
-    file = cwd / named.expanduser()
+    try:
+        file = cwd / named.expanduser()
+    except RuntimeError:  # the home folder of an unknown user
+        file = cwd / named
     if not file.is_file():
         hint = "see --config and CONNECTOR_CONFIG; config.example.toml is one to start from"
         raise ConfigError([Problem(str(named), "the config file is missing", hint)])

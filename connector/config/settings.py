@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
@@ -36,6 +37,10 @@ _RESERVED_PATHS = (
 )  # fmt: skip
 """Paths that the connector serves itself."""
 _SQLITE = "sqlite:///"
+SECONDS_MAX = 10 * 365 * 86_400
+"""Ten years. A longer time is a mistake, and a time far in the future cannot be stored."""
+DAYS_MAX = 3650
+"""Ten years."""
 PASSWORD_MIN = 12
 """Characters of a configured password. NIST SP 800-63B asks for 8 at least; this one is used by several people."""
 
@@ -173,10 +178,19 @@ def _header_name(name: str) -> str:
 def _store_url(secret: SecretStr) -> SecretStr:
     url = secret.get_secret_value()
     file = url.removeprefix(_SQLITE)
-    is_file = url.startswith(_SQLITE) and file and file != ":memory:" and "?" not in file
-    if not is_file and not url.startswith("postgresql://"):
+    is_file = url.startswith(_SQLITE) and file and file != ":memory:" and not re.match(r"~[^/]|.*[?\0]", file)
+    is_server = url.startswith("postgresql://") and "\0" not in url and _is_url(url)
+    if not is_file and not is_server:
         raise ValueError("must be sqlite:///path/of/a/file or postgresql://user:password@host/name")
     return secret
+
+
+def _is_url(text: str) -> bool:
+    try:
+        urlsplit(text)
+    except ValueError:  # such as an IPv6 address without its bracket
+        return False
+    return True
 
 
 def _mail_address(address: str) -> str:
@@ -198,6 +212,8 @@ def _token_name(name: str) -> str:
     return name
 
 
+Seconds = Annotated[float, Field(le=SECONDS_MAX)]
+Days = Annotated[int, Field(le=DAYS_MAX)]
 Timezone = Annotated[str, AfterValidator(known_timezone)]
 LanguageCode = Annotated[str, AfterValidator(known_language)]
 Secret = Annotated[SecretStr, AfterValidator(_secret)]
@@ -249,24 +265,24 @@ class StoreSettings(Section):
         return Path(url.removeprefix(_SQLITE)) if url.startswith(_SQLITE) else None
 
     def below(self, folder: Path) -> StoreSettings:
-        """The same settings with an absolute path; a relative one counts from `folder`."""
+        """The same settings with an absolute path; a relative one counts from `folder`, and `~` is the home folder."""
         if self.file is None:
             return self
-        return self.model_copy(update={"url": SecretStr(f"{_SQLITE}{folder / self.file}")})
+        return self.model_copy(update={"url": SecretStr(f"{_SQLITE}{folder / self.file.expanduser()}")})
 
 
 class HireflixSettings(Section):
     webhook_path: UrlPath = Field(default="/webhooks/hireflix", description="Path that Hireflix posts to.")
     webhook_secrets: list[Secret] = Field(default=[], description="Keys that webhooks may be signed with.")
     allow_unsigned: bool = Field(default=False, description="Accept webhooks that carry no signature.")
-    tolerance_days: int | None = Field(
+    tolerance_days: Days | None = Field(
         default=None, ge=1, description="Refuse webhooks whose date is longer ago than this; none = accept every date."
     )
     api_key: Secret | None = Field(
         default=None, description="API key, to read existing interviews and missed changes; none = do neither."
     )
     api_url: SafeUrl = Field(default=API_URL, description="Address of the GraphQL API.")
-    reconcile_interval: float = Field(
+    reconcile_interval: Seconds = Field(
         default=3600, ge=0, description="Seconds between two comparisons with the API; 0 = only on demand."
     )
     enrich: list[EnrichedField] = Field(
@@ -279,26 +295,28 @@ class HireflixSettings(Section):
 
 
 class DeliverySettings(Section):
-    retry_window: float = Field(
+    retry_window: Seconds = Field(
         default=1_209_600, gt=0, description="Seconds after which a delivery that keeps failing becomes a dead letter."
     )
-    probe_interval: float = Field(default=300, gt=0, description="Seconds between probes of a sink that paused itself.")
-    lease: float = Field(
+    probe_interval: Seconds = Field(
+        default=300, gt=0, description="Seconds between probes of a sink that paused itself."
+    )
+    lease: Seconds = Field(
         default=15, ge=1, description="Seconds after which another worker takes over the sinks of a dead one."
     )
-    stop_timeout: float = Field(
+    stop_timeout: Seconds = Field(
         default=20, ge=0, description="Seconds that a running batch may take when the service stops."
     )
 
 
 class RetentionSettings(Section):
-    bodies_days: int = Field(
+    bodies_days: Days = Field(
         default=90, ge=0, description="Days after which raw bodies and personal fields of events are deleted; 0 = keep."
     )
-    deliveries_days: int = Field(
+    deliveries_days: Days = Field(
         default=30, ge=0, description="Days after which settled deliveries are deleted; 0 = keep."
     )
-    attempts_days: int = Field(default=30, ge=0, description="Days after which attempts are deleted; 0 = keep.")
+    attempts_days: Days = Field(default=30, ge=0, description="Days after which attempts are deleted; 0 = keep.")
 
 
 class MailSettings(Section):
@@ -317,7 +335,9 @@ class MailSettings(Section):
 
 class AlertSettings(Section):
     sinks: list[str] = Field(default=[], description="Names of the sinks that show alerts.")
-    oldest_age: float = Field(default=900, gt=0, description="Seconds that a delivery may wait before it is an alert.")
+    oldest_age: Seconds = Field(
+        default=900, gt=0, description="Seconds that a delivery may wait before it is an alert."
+    )
     email: MailSettings | None = Field(
         default=None, description="Alerts that reach none of the sinks are sent by e-mail."
     )
@@ -336,7 +356,9 @@ class DashboardSettings(Section):
     enabled: bool = Field(default=True, description="Serve the dashboard.")
     password: Password | None = Field(default=None, description="Password of users who may view and act.")
     view_password: Password | None = Field(default=None, description="Password of users who may only view.")
-    session_seconds: int = Field(default=604_800, ge=300, description="Time after which a user signs in again.")
+    session_seconds: int = Field(
+        default=604_800, ge=300, le=SECONDS_MAX, description="Time after which a user signs in again."
+    )
     trust_header: HeaderName | None = Field(
         default=None, description="Header in which a proxy that signs users in gives their name."
     )

@@ -31,7 +31,18 @@ KEYS = sorted(
     }
 )
 LEAVES = (
-    st.sampled_from([HIDDEN, f"https://{HIDDEN}@example.org", f"sqlite:///{HIDDEN}?x", "console", "pigeon", "out", ""])
+    st.sampled_from(
+        [
+            HIDDEN,
+            f"https://{HIDDEN}@example.org",
+            f"sqlite:///{HIDDEN}?x",
+            f"postgresql://{HIDDEN}@[::1/x",
+            "console",
+            "pigeon",
+            "out",
+            "",
+        ]
+    )
     | st.booleans()
     | st.integers(-5, 99_999)
     | st.floats(allow_nan=False, allow_infinity=False)

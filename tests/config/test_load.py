@@ -1,6 +1,7 @@
 """Where the configuration is looked for, and what it is once it was read."""
 
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +32,11 @@ def test_a_file_that_was_named_must_be_there(folder):
         folder.load(CONNECTOR_CONFIG="nowhere.toml")
 
 
+def test_a_file_in_the_home_folder_of_an_unknown_user_is_missing(folder):
+    with pytest.raises(ConfigError, match="the config file is missing"):
+        folder.load(CONNECTOR_CONFIG="~no-such-user/config.toml")
+
+
 def test_a_byte_order_mark_does_no_harm(folder):
     (folder.path / "config.toml").write_bytes(b"\xef\xbb\xbf[server]\nport = 81\n")
     assert folder.load().server.port == 81
@@ -59,6 +65,10 @@ def test_the_default_store_is_in_the_data_folder(folder):
 
 def test_an_absolute_store_stays(folder):
     assert str(folder.load('[store]\nurl = "sqlite:////var/lib/c.db"').store.file) == "/var/lib/c.db"
+
+
+def test_a_store_may_be_in_the_home_folder(folder):
+    assert folder.load('[store]\nurl = "sqlite:///~/c.db"').store.file == Path.home() / "c.db"
 
 
 def test_a_postgresql_store_has_no_file(folder):
