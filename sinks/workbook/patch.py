@@ -74,7 +74,7 @@ class PatchedTab:
             raise NotPatchable
         self._rows = {int(found[1]): found for found in _ROW.finditer(self._xml)}
         self.rows = self._find_rows()
-        self.last = max(self.rows.values(), default=self.header)
+        self.last = max([self.header, *self.rows.values()])
         self._cells: dict[int, dict[int, tuple[CellKind, Written]]] = {}
         self._styles = _Styles.read(package)
         self._known_positions: set[str] | None = None
@@ -136,13 +136,13 @@ class PatchedTab:
         return rows
 
     def _texts(self, column: int) -> dict[int, str]:
-        """Returns the texts of a column below the header, by row."""
+        """Returns the texts of a column except its header, by row."""
         pattern = _COLUMN % get_column_letter(column).encode()
         cells = ((int(found[1]), found[2]) for found in re.finditer(pattern, self._xml, re.DOTALL))
         return {
             row: unescape(_expected(_TEXT.fullmatch(content))[1].decode())
             for row, content in cells
-            if content and row > self.header
+            if content and row != self.header
         }
 
     def _row(self, row: int) -> bytes:

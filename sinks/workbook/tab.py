@@ -29,7 +29,7 @@ from sinks.workbook.package import SheetCells
 from sinks.workbook.state import RewriteRequest, Written
 
 HEADER_ROWS = 20
-"""The header is searched in this number of rows from the top."""
+"""The header is searched in this number of rows from the top, and in all rows when users sorted it away."""
 GRID_ROWS = 1_048_576
 """Rows of a tab (Excel, Specifications and limits)."""
 TEXT_MAX = 32_767
@@ -70,7 +70,7 @@ class Tab:
         self._link_text = words.gettext(LINK_TEXT)
         self._cells = cells.places | {(header, column) for column in columns.values()}
         self.rows = self._find_rows()
-        self.last = max(self.rows.values(), default=header)
+        self.last = max([header, *self.rows.values()])
 
     def write(self, row: int, column: Column, value: Written) -> None:
         """Writes one owned cell by the kind of its column; a cell inside a merged range belongs to the user."""
@@ -106,13 +106,13 @@ class Tab:
         else:
             self._take_out(rows)
         self.rows = self._find_rows()
-        self.last = max(self.rows.values(), default=self.header)
+        self.last = max([self.header, *self.rows.values()])
 
     def content(self, columns: Sequence[Column]) -> dict[str, list[tuple[int, dict[str, Written]]]]:
         """Returns all rows with an id, by the text of the id: their numbers and their owned cells by field."""
         kinds = {column.field: column.kind for column in columns if column.field in self.columns}
         found: dict[str, list[tuple[int, dict[str, Written]]]] = {}
-        for row, cell in _cells_below(self.sheet, self._cells, self.header, self.columns[KEY]):
+        for row, cell in _cells_beside(self.sheet, self._cells, self.header, self.columns[KEY]):
             if key := text_of(cell):
                 cells = {name: _shown(self.sheet.cell(row, self.columns[name]), kind) for name, kind in kinds.items()}
                 found.setdefault(key, []).append((row, cells))
@@ -130,7 +130,7 @@ class Tab:
         at = self.columns.get("position_name")
         if sheet is None or at is None:
             return
-        rows = (row for row, column in sorted(self._cells) if column == at and row > self.header)
+        rows = (row for row, column in sorted(self._cells) if column == at and row != self.header)
         positions = filter(None, (text_of(self.sheet.cell(row, at)) for row in rows))
         cells = self._book.cells.get(sheet.title, SheetCells())
         summary.add_positions(sheet, cells, summary.Table(self.sheet, self.header, self.columns), positions)
@@ -144,6 +144,7 @@ class Tab:
         gone = set(rows)
         self._cells = {place for place in self._cells if place[0] not in gone}
         self._move_rows(lambda row: row - bisect_left(rows, row))
+        self.header -= bisect_left(rows, self.header)
         if self.sheet.auto_filter.ref:
             left, top, right, bottom = bounds(self.sheet.auto_filter.ref)
             self.sheet.auto_filter.ref = _ref(left, top, right, bottom - sum(top < row <= bottom for row in rows))
@@ -156,7 +157,7 @@ class Tab:
 
     def _find_rows(self) -> dict[str, int]:
         rows: dict[str, int] = {}
-        for row, cell in _cells_below(self.sheet, self._cells, self.header, self.columns[KEY]):
+        for row, cell in _cells_beside(self.sheet, self._cells, self.header, self.columns[KEY]):
             key = text_of(cell)
             if key:
                 rows.setdefault(key, row)  # the first one counts when a user copied the row
@@ -227,7 +228,8 @@ def open_tab(book: Book, request: RewriteRequest) -> Tab:
     if header is None and known:
         raise SinkBroken(
             "the column that names the interview of each row is gone",
-            f'give that column its title "{_key_title(request)}" again, or move the file away: a new one is made',
+            f'undo the change, or give that column its title "{_key_title(request)}" again above the first row; or '
+            "move the file away: a new one is made",
         )
     columns = _place_columns(sheet, cells, header or 1, request)
     if header is None:
@@ -275,18 +277,23 @@ def _key_title(request: RewriteRequest) -> str:
 
 
 def _known_header(sheet: Worksheet, cells: SheetCells, request: RewriteRequest) -> int | None:
-    """The first row near the top that has the title of the key column, else the row with its name."""
+    """The first row that has the title of the key column, near the top if there is one, else the row with its name."""
     titled = min(_titled_rows(sheet, cells, request, {KEY}), default=None)
-    return titled or _named_header(sheet, cells, request.state.rows)
+    if titled is not None:
+        return titled
+    named = _named_header(sheet, cells, request.state.rows)
+    return named or min(_titled_rows(sheet, cells, request, {KEY}, GRID_ROWS), default=None)
 
 
 def _named_header(sheet: Worksheet, cells: SheetCells, ids: Collection[str]) -> int | None:
-    """The row of the name on the key column's header, when one of the `ids` is below it."""
+    """The row of the name on the key column's header, when other rows have one of the `ids` and it has none: users may
+    have sorted the header away.
+    """
     place = named_cells(sheet).get(KEY)
-    if place is None:
+    if place is None or text_of(sheet.cell(*place)) in ids:
         return None
-    below = _cells_below(sheet, cells.places, *place)
-    return place[0] if any(text_of(cell) in ids for _, cell in below) else None
+    others = _cells_beside(sheet, cells.places, *place)
+    return place[0] if any(text_of(cell) in ids for _, cell in others) else None
 
 
 def _likely_header(sheet: Worksheet, cells: SheetCells, request: RewriteRequest) -> int | None:
@@ -299,10 +306,12 @@ def _likely_header(sheet: Worksheet, cells: SheetCells, request: RewriteRequest)
     return min((place[0] for place in cells.places if _is_used(sheet.cell(*place))), default=None)
 
 
-def _titled_rows(sheet: Worksheet, cells: SheetCells, request: RewriteRequest, fields: Collection[str]) -> Counter[int]:
-    """Returns how many headers of these fields each row near the top has."""
+def _titled_rows(
+    sheet: Worksheet, cells: SheetCells, request: RewriteRequest, fields: Collection[str], most: int = HEADER_ROWS
+) -> Counter[int]:
+    """Returns how many headers of these fields each of the first `most` rows has."""
     titles = {key for column in request.columns if column.field in fields for key in _header_keys(column, request)}
-    top = (place for place in cells.places if place[0] <= HEADER_ROWS)
+    top = (place for place in cells.places if place[0] <= most)
     return Counter(row for row, column in top if header_key(text_of(sheet.cell(row, column))) in titles)
 
 
@@ -407,11 +416,13 @@ def _renamed_columns(sheet: Worksheet, header: int, titled: Mapping[str, int]) -
     return {field: column for field, column in named.items() if field not in titled and column not in taken}
 
 
-def _cells_below(
+def _cells_beside(
     sheet: Worksheet, places: Collection[tuple[int, int]], header: int, column: int
 ) -> Iterator[tuple[int, Cell | MergedCell]]:
-    """The cells of one column below the header, from top to bottom, with their rows."""
-    for row in sorted(row for row, at in places if at == column and row > header):
+    """The cells of one column except the header, from top to bottom, with their rows. Those above the header count too,
+    because users may sort it into the table.
+    """
+    for row in sorted(row for row, at in places if at == column and row != header):
         yield row, sheet.cell(row, column)
 
 

@@ -209,6 +209,41 @@ async def test_a_header_may_stand_below_a_heading(workbook):
     assert workbook.column("Score") == [2, None]
 
 
+def sort_header_to(sheet, to):
+    """Moves the header to another row, as a sort of the whole table does. Names do not move with sorted cells."""
+    rows = [[cell.value for cell in row] for row in sheet.iter_rows()]
+    rows.insert(to - 1, rows.pop(0))
+    for number, row in enumerate(rows, 1):
+        for column, value in enumerate(row, 1):
+            sheet.cell(number, column).value = value
+
+
+@pytest.mark.parametrize(("rows", "to"), [(5, 3), (5, 6), (30, 31)])
+async def test_rows_above_a_header_that_users_sorted_into_the_table_are_updated(workbook, rows, to):
+    known = [make_interview(number=number) for number in range(1, rows + 1)]
+    await workbook.show(*known)
+    with workbook.edit() as sheet:
+        sort_header_to(sheet, to)
+    for score in (2, 3):  # the file is of users, then of the sink
+        await workbook.show(*[make_interview(number=number, score=score) for number in range(1, rows + 1)])
+        scores = [row[5] for row in workbook.grid()]
+        assert scores == [*[score] * (to - 1), "Score", *[score] * (rows + 1 - to)]
+    await workbook.show(make_interview(number=rows + 1))
+    assert workbook.grid()[-1][11] == interview_id(rows + 1)
+
+
+async def test_a_row_above_the_header_is_removed(make_workbook):
+    workbook = make_workbook(on_delete="remove")
+    await workbook.show(*[make_interview(number=number) for number in range(1, 6)])
+    with workbook.edit() as sheet:
+        sort_header_to(sheet, 4)
+    await workbook.show(make_interview(number=2, stage=Stage.DELETED))
+    await workbook.show(make_interview(number=1, score=4))
+    ids = [row[11] for row in workbook.grid()]
+    assert ids == [interview_id(1), interview_id(3), "Interview ID", interview_id(4), interview_id(5)]
+    assert workbook.grid()[0][5] == 4
+
+
 async def test_of_a_copied_row_the_first_is_kept_right(workbook):
     await workbook.show(make_interview())
     with workbook.edit() as sheet:
