@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
@@ -21,6 +24,18 @@ FAILED = 1
 """Exit code when the command failed, or a sink is not in sync."""
 BAD_USAGE = 2
 """Exit code for a usage or configuration error."""
+OTHER_USER = "run the command as the user of the service"
+FULL = "make room on that disk"
+MACHINE: Mapping[int, str] = {
+    errno.EACCES: OTHER_USER,
+    errno.EPERM: OTHER_USER,
+    errno.EROFS: "the disk is mounted read-only",
+    errno.ENOSPC: FULL,
+    errno.EDQUOT: FULL,
+    errno.ENAMETOOLONG: "use a shorter name",
+    errno.EIO: "the disk or the terminal failed",
+}
+"""Errors of files that the machine causes, and what to do. No module has to expect them at each access."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +103,7 @@ class LazyGroup(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            return _flushed(super().invoke, ctx)
         except typer.BadParameter as error:
             error.message = reworded(error.message)
             raise
@@ -96,6 +111,30 @@ class LazyGroup(TyperGroup):
             for line in lines_of(error):
                 print(line, file=sys.stderr)
             raise typer.Exit(exit_code_of(error)) from None
+        except OSError as error:
+            if error.errno not in MACHINE:
+                raise
+            print(f"error: {machine_problem(error)}", file=sys.stderr)
+            raise typer.Exit(FAILED) from None
+
+
+def _flushed(work: Callable[[Any], Any], ctx: Any) -> Any:
+    """Runs a command and writes what it printed. Python would ignore a failure of that write at its exit."""
+    try:
+        return work(ctx)
+    finally:
+        try:
+            sys.stdout.flush()
+        except OSError:
+            with suppress(OSError):  # standard output of a test has no file
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the rest cannot be written either
+            raise
+
+
+def machine_problem(error: OSError) -> str:
+    """Returns what failed, at which file, and what to do, for an error with a number in `MACHINE`."""
+    where = "" if error.filename is None else f"{error.filename}: "
+    return f"{where}{os.strerror(error.errno or 0).lower()}; {MACHINE[error.errno or 0]}"
 
 
 def load_command(name: str) -> Any:

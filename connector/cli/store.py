@@ -20,6 +20,7 @@ from connector.operations.store_access import require_driver, store_exists
 from connector.role import Secrets
 from connector.store.sqlite.backup import back_up
 from connector.store.sqlite.backup import restore as restore_backup
+from connector.store.sqlite.database import exists
 
 if TYPE_CHECKING:
     from connector.operations.copy_store import TableReport
@@ -80,7 +81,7 @@ def _file_of(settings: Config, *, required: bool = True) -> Path:
     path = settings.store.file
     if path is None:
         raise UsageError("the store is PostgreSQL: use pg_dump and pg_restore (docs/scaling.md, Backup)")
-    if required and not path.exists():
+    if required and not exists(path):
         raise StoreUnavailable(f"the store {path} is missing: start the service once, or correct [store] url")
     return path
 

@@ -309,7 +309,12 @@ def _find(path: Path | None, environ: Mapping[str, str], cwd: Path) -> _Place:
         file = cwd / named.expanduser()
     except RuntimeError:  # the home folder of an unknown user
         file = cwd / named
-    if not file.is_file():
+    try:
+        is_there = file.is_file()
+    except OSError as error:  # its folder does not let this user in
+        hint = "run the command as the user of the service"
+        raise ConfigError([Problem(str(named), f"cannot be read: {error.strerror}", hint)]) from None
+    if not is_there:
         hint = "see --config and CONNECTOR_CONFIG; config.example.toml is one to start from"
         raise ConfigError([Problem(str(named), "the config file is missing", hint)])
     return _Place(file, file.parent)

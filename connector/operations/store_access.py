@@ -119,7 +119,7 @@ class SqliteAccess:
         self._path = path
 
     def exists(self) -> bool:
-        return self._path.exists()
+        return database.exists(self._path)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -136,7 +136,7 @@ class SqliteAccess:
 
     @contextmanager
     def _connected(self, *, read_only: bool) -> Iterator[Connection]:
-        if not self._path.exists():
+        if not database.exists(self._path):
             raise StoreUnavailable(
                 f"the store {self._path} is missing: run `connector serve` once, it creates the store"
             )

@@ -66,7 +66,7 @@ def _stopped(connection: Connection, settings: Config) -> dict[str, list[Finding
 
 
 def _is_readable(path: Path, findings: Sequence[Finding]) -> bool:
-    return path.exists() and all(finding.level == "ok" for finding in findings)
+    return all(finding.level == "ok" for finding in findings) and path.exists()
 
 
 def _check_file(path: Path) -> list[Finding]:
@@ -94,10 +94,13 @@ def _write_problem(path: Path) -> str:
     `serve` creates missing folders, so the closest existing folder is checked. It must be writable, because SQLite
     writes its log beside the file (SQLite, Write-Ahead Logging).
     """
-    if path.is_dir():
-        return f"{path} is a folder"
-    if path.exists() and not os.access(path, os.W_OK):
-        return f"{path} is not writable"
+    try:
+        if path.is_dir():
+            return f"{path} is a folder"
+        if path.exists() and not os.access(path, os.W_OK):
+            return f"{path} is not writable"
+    except OSError as error:  # the folder does not let this user in
+        return f"{path} cannot be opened ({error.strerror})"
     folder = next(parent for parent in path.parents if parent.exists())
     try:
         with tempfile.TemporaryFile(dir=folder):

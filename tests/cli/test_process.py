@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -288,3 +289,17 @@ def test_a_closed_pipe_is_no_traceback(service):
     )
     assert "Traceback" not in done.stderr
     assert done.returncode == 0
+
+
+def test_output_that_a_full_disk_refuses_is_one_line_and_a_failure(tmp_path):
+    with Path("/dev/full").open("w") as full, (tmp_path / "stderr").open("w") as errors:
+        process = forked.start(
+            "connector.cli",
+            "config",
+            environ=ENVIRON,
+            folder=tmp_path,
+            stdout=full.fileno(),
+            stderr=errors.fileno(),
+        )
+        assert process.wait(60) == 1
+    assert (tmp_path / "stderr").read_text() == "error: no space left on device; make room on that disk\n"

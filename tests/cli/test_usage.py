@@ -1,5 +1,6 @@
 """Every command: its help, what it says to wrong usage and configuration, and how little it imports for that."""
 
+import errno
 import subprocess
 import sys
 
@@ -7,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from connector import __version__
-from connector.cli import COMMANDS, app, load_command
+from connector.cli import COMMANDS, MACHINE, app, load_command
 
 LOADED = {name: load_command(name) for name in COMMANDS}
 GROUPED = {f"{group} {name}": command for group in ("store", "hireflix")
@@ -183,3 +184,48 @@ print(*sys.modules)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "connector.cli" in done.stdout.split()
     assert not HEAVY & set(done.stdout.split())
+
+
+@pytest.mark.parametrize("words", [["status"], ["events"], ["pause", "chat"], ["store", "backup", "copy.db"]])
+def test_a_store_that_this_user_cannot_open_is_one_line(words, run, config):
+    """A name that is too long fails like a folder of another user, also for root."""
+    config.write_text(config.read_text().replace("sqlite:///connector.db", f"sqlite:///{'x' * 300}.db"))
+    result = run(*words)
+    assert (result.exit_code, result.exception.__class__) == (1, SystemExit)
+    assert result.stderr.startswith("error: the store ")
+    assert "run this as the user of the service" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_check_lists_a_store_that_this_user_cannot_open_among_the_findings(run, config):
+    config.write_text(config.read_text().replace("sqlite:///connector.db", f"sqlite:///{'x' * 300}.db"))
+    result = run("check")
+    assert result.exit_code == 1
+    assert "problem   store: " in result.stdout
+    assert "ok        sinks.chat" in result.stdout
+
+
+def test_a_config_file_that_this_user_cannot_open_is_bad_usage():
+    result = CliRunner().invoke(app, ["status"], env={"CONNECTOR_CONFIG": "x" * 300})
+    assert result.exit_code == 2
+    assert "cannot be read: File name too long" in result.stderr
+
+
+@pytest.mark.parametrize("number", sorted(MACHINE))
+def test_an_error_of_the_machine_is_one_line_with_the_file_and_what_to_do(number, run, world, monkeypatch):
+    def failing(*_):
+        raise OSError(number, "unused", "/srv/connector/file")
+
+    monkeypatch.setattr("connector.cli.status.health", failing)
+    result = run("status")
+    assert (result.exit_code, result.exception.__class__) == (1, SystemExit)
+    assert result.stderr.startswith("error: /srv/connector/file: ")
+    assert result.stderr.endswith(f"; {MACHINE[number]}\n")
+
+
+def test_an_error_of_the_program_keeps_its_traceback(run, world, monkeypatch):
+    def failing(*_):
+        raise OSError(errno.EBADF, "unused")
+
+    monkeypatch.setattr("connector.cli.status.health", failing)
+    assert isinstance(run("status").exception, OSError)

@@ -54,6 +54,17 @@ _OTHER_TABLES = (
 _COMPATIBLE = "SELECT value FROM meta WHERE key = 'compatible_from'"
 
 
+def exists(path: Path) -> bool:
+    """Whether there is a file. Raises `StoreUnavailable` when this user may not look into its folder."""
+    try:
+        return path.exists()
+    except OSError as error:
+        raise StoreUnavailable(
+            f"the store {path} cannot be opened: {error.strerror} "
+            "(run this as the user of the service); see [store] url"
+        ) from error
+
+
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     """A driver connection in autocommit mode to a file that exists. Raises `StoreUnavailable`.
 
@@ -147,7 +158,7 @@ def revision(connection: sqlite3.Connection) -> str | None:
 
 def revision_of(path: Path) -> str | None:
     """Like `revision`, for a file that may not exist."""
-    if not path.exists():
+    if not exists(path):
         return None
     with closing(connect(path, read_only=True)) as connection:
         return revision(connection)
