@@ -90,10 +90,10 @@ class Dispatcher:
             lane.stop()
         for helper in self._helpers:
             helper.cancel()
-        cancelled = {task.get_name() for task in await _wait_for_end(self._tasks, seconds, force)}
+        cancelled = {task.get_name() for task in await wait_for_end(self._tasks, seconds, force)}
         for task in self._tasks:
             task.cancel()
-        for task in await _wait_for_end(self._tasks, CANCEL_SECONDS):
+        for task in await wait_for_end(self._tasks, CANCEL_SECONDS):
             log.warning("call not cancelled", task=task.get_name())
         await asyncio.gather(*self._helpers, return_exceptions=True)
         lanes = self.lanes.items()
@@ -210,9 +210,9 @@ class Dispatcher:
         self._overdue = overdue
 
 
-async def _wait_for_end(
-    tasks: Sequence[asyncio.Task[None]], seconds: float, force: asyncio.Event | None = None
-) -> set[asyncio.Task[None]]:
+async def wait_for_end(
+    tasks: Sequence[asyncio.Task[Any]], seconds: float, force: asyncio.Event | None = None
+) -> set[asyncio.Task[Any]]:
     """Waits at most `seconds`, and not beyond `force`, for tasks to end. Returns those that still run."""
     if tasks:
         ended = asyncio.create_task(asyncio.wait(tasks))

@@ -30,7 +30,7 @@ from connector.merge import stage_of
 from connector.store import decisions, enrichment, leases, schema
 from connector.store.base import Store
 from connector.store.decisions import Decided, StoredRequest
-from connector.store.dialects import value_of
+from connector.store.dialects import Now, value_of
 from connector.store.erase import is_erased
 from connector.store.leases import Lease
 from connector.store.schema import RequestState, Sent, interview
@@ -38,8 +38,6 @@ from connector.store.schema import RequestState, Sent, interview
 T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[None]]
 
-LEASE = "decide:"
-"""Prefix of the name of the lease for the decisions on an interview."""
 LEASE_SECONDS = 60.0
 """A killed process blocks decisions on its interview for at most this time."""
 TRIES = 4
@@ -101,10 +99,11 @@ def ask(connection: Connection, settings: Config, request: DecisionRequest, now:
     return decisions.ask(connection, request, now)
 
 
-def result_of(stored: StoredRequest | None) -> Decided:
-    """Returns the result of a request; `None` is one that was deleted with its interview. Raises `Unclear`, and
-    `ConnectorError` with the reason when Hireflix does not show the decision, or not yet.
+def result_of(connection: Connection, id_: int, now: Now) -> Decided:
+    """Returns the result of a request. Raises `Unclear`, and `ConnectorError` with the reason when Hireflix does not
+    show the decision, or not yet.
     """
+    stored = decisions.get(connection, id_)
     if stored is None:
         raise ConnectorError("the interview was erased, so the decision is not carried out")
     match stored.state:
@@ -119,8 +118,8 @@ def result_of(stored: StoredRequest | None) -> Decided:
         case RequestState.HELD:
             raise ConnectorError(f"{stored.reason}; `connector hireflix decisions` lists the decision")
         case RequestState.WAITING:
-            reason = stored.reason or "the decision is not carried out yet"
-            raise ConnectorError(f"{reason}; it is kept, and the service tries it again for a day at most")
+            reason = stored.reason or f"the decision waits for {decisions.waits_for(connection, stored, now)}"
+            raise ConnectorError(f"{reason}; it is kept, and the service tries it for a day at most")
 
 
 def answer(connection: Connection, ids: Iterable[int], *, do: bool, actor: str, now: int) -> list[StoredRequest]:
@@ -212,7 +211,7 @@ async def _pass_on(run: _Run, decided: Decided, on_read: OnRead) -> None:
 @asynccontextmanager
 async def _leased(request_store: RequestStore, interview_id: str, owner: str) -> AsyncIterator[Lease]:
     """Holds the lease for decisions on the interview. Raises `Busy` when another process holds it."""
-    name = f"{LEASE}{interview_id}"
+    name = f"{decisions.LEASE}{interview_id}"
 
     def acquire(connection: Connection) -> Lease | None:
         leases.register_lease(connection, name)

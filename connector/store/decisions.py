@@ -5,15 +5,16 @@ Functions on an open connection, in the caller's transaction.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from enum import StrEnum
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, RowMapping, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, case, delete, exists, func, literal, select, update
 
 from connector.capabilities import CHOICES, DECIDED, decided_key
 from connector.decision import Decision, DecisionRequest
-from connector.store import audit, leases, notes
+from connector.store import audit, leases, notes, schema
 from connector.store.dialects import Now, insert_new, storable
 from connector.store.schema import AuditAction, RequestState, Sent, decision_request, note, sink
 from connector.store.settle import PlannedFollowUp, plan_follow_ups
@@ -21,8 +22,10 @@ from connector.store.settle import PlannedFollowUp, plan_follow_ups
 REASON_LENGTH = 500
 """Most characters of a reason that are kept."""
 RESTORED = "the store was restored from a backup, and this may have been done since"
-DUE_MAX = 20
-"""Most requests that are read at once."""
+WAITING_MAX = 20
+"""Most waiting requests for one interview that are read at once."""
+LEASE = "decide:"
+"""Prefix of the name of the lease for the decisions on an interview."""
 
 
 class Decided(msgspec.Struct, frozen=True):
@@ -89,16 +92,22 @@ def ask(connection: Connection, request: DecisionRequest, now: int, *, sink_name
     return stored
 
 
-def due(connection: Connection, now: Now) -> list[StoredRequest]:
-    """Returns the waiting requests that are due, the oldest first and at most one per interview."""
-    earlier = decision_request.alias("earlier")
+def due(connection: Connection, now: Now, limit: int, without: Collection[int] = ()) -> list[StoredRequest]:
+    """Returns waiting requests that are due and that no process carries out, at most one per interview.
+
+    Those that were not tried yet come first, the newest of them before the others: its user looks at the result.
+    """
+    request, lease, earlier = decision_request.c, schema.lease.c, decision_request.alias("earlier")
     blocked = exists().where(
-        earlier.c.interview_id == decision_request.c.interview_id,
+        earlier.c.interview_id == request.interview_id,
         earlier.c.state == str(RequestState.WAITING),
-        earlier.c.id < decision_request.c.id,
+        earlier.c.id < request.id,
     )
-    mine = (*_in(RequestState.WAITING), decision_request.c.due_at <= now, ~blocked)
-    return _rows(connection, *mine, limit=DUE_MAX)
+    taken = exists().where(lease.name == literal(LEASE) + request.interview_id, lease.lease_until >= now)
+    mine = (*_in(RequestState.WAITING), request.due_at <= now, ~blocked, ~taken, request.id.not_in(without))
+    tried = request.reason != ""
+    order = (tried, case((tried, request.due_at), else_=-request.id))
+    return _rows(connection, *mine, limit=limit, order=order)
 
 
 def get(connection: Connection, id_: int) -> StoredRequest | None:
@@ -110,7 +119,27 @@ def get(connection: Connection, id_: int) -> StoredRequest | None:
 def waiting_for(connection: Connection, interview_id: str) -> list[StoredRequest]:
     """Returns the waiting requests for an interview, the oldest first."""
     mine = (decision_request.c.interview_id == interview_id, *_in(RequestState.WAITING))
-    return _rows(connection, *mine, limit=DUE_MAX)
+    return _rows(connection, *mine, limit=WAITING_MAX)
+
+
+class WaitsFor(StrEnum):
+    """What a waiting request waits for."""
+
+    EARLIER = "an earlier decision on the interview"
+    REPLY = "the reply of Hireflix"
+    NEXT_TRY = "the next try"
+    TURN = "its turn"
+
+
+def waits_for(connection: Connection, stored: StoredRequest, now: Now) -> WaitsFor:
+    """Returns what a waiting request waits for. The next try is at its `due_at`, and its `reason` says why."""
+    if any(each.id < stored.id for each in waiting_for(connection, stored.interview_id)):
+        return WaitsFor.EARLIER
+    name, until = schema.lease.c.name, schema.lease.c.lease_until
+    taken = select(name).where(name == f"{LEASE}{stored.interview_id}", until >= now)
+    if connection.execute(taken).first() is not None:
+        return WaitsFor.REPLY
+    return WaitsFor.NEXT_TRY if stored.reason else WaitsFor.TURN
 
 
 def forget(connection: Connection, interview_id: str) -> None:
@@ -185,7 +214,7 @@ def answer(connection: Connection, id_: int, *, do: bool, actor: str, now: int) 
 def of_interview(connection: Connection, interview_id: str, limit: int = 20) -> list[StoredRequest]:
     """Returns the newest requests for an interview."""
     newest = decision_request.c.id.desc()
-    return _rows(connection, decision_request.c.interview_id == interview_id, limit=limit, order=newest)
+    return _rows(connection, decision_request.c.interview_id == interview_id, limit=limit, order=[newest])
 
 
 def for_operators(connection: Connection, limit: int = 200) -> list[StoredRequest]:
@@ -276,9 +305,9 @@ def _rows(
     connection: Connection,
     *conditions: ColumnElement[bool],
     limit: int,
-    order: ColumnElement[Any] = decision_request.c.id,
+    order: Sequence[ColumnElement[Any]] = (decision_request.c.id,),
 ) -> list[StoredRequest]:
-    statement = select(decision_request).where(*conditions).order_by(order).limit(limit)
+    statement = select(decision_request).where(*conditions).order_by(*order).limit(limit)
     return [_stored(row) for row in connection.execute(statement).mappings()]
 
 

@@ -13,7 +13,7 @@ from connector.errors import ConnectorError
 from connector.hireflix.api import HireflixApi
 from connector.hireflix.snapshot import Origin
 from connector.interview import Stage
-from connector.operations.decide import Busy, RequestStore, Unclear, carry_out, result_of
+from connector.operations.decide import Busy, RequestStore, Unclear, carry_out
 from connector.operations.decision_worker import DecisionWorker
 from connector.store import decisions, leases, queries, schema
 from connector.store.queries import ListingFilter
@@ -51,7 +51,7 @@ class World:
             **options,
         )
         stored = await self.store.write(lambda connection: decisions.ask(connection, request, self.source.clock.now()))
-        return result_of(await self.worker(stored.key).finish(stored))
+        return await self.worker(stored.key).finish(stored)
 
     async def wait(self, decision):
         """A request of a sheet that the service has not carried out yet."""
@@ -245,7 +245,7 @@ async def test_an_earlier_request_that_waits_is_carried_out_before_a_command(wor
 async def test_a_command_does_not_overtake_a_request_that_waits_for_hireflix(world):
     await world.wait("shortlist")
     world.server.faults.choose(lambda kind: HTML_503)
-    with pytest.raises(ConnectorError, match="not carried out yet; it is kept"):
+    with pytest.raises(ConnectorError, match="waits for an earlier decision on the interview; it is kept"):
         await world.decide("discard")
     assert (world.sent, await world.states()) == ([], ["waiting", "waiting"])
 

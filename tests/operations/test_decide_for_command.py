@@ -167,7 +167,7 @@ def dying(account, store):
 
 async def test_a_decision_is_kept_while_hireflix_is_unavailable(world):
     world.source.server.faults.choose(lambda kind: HTML_503)
-    with pytest.raises(ConnectorError, match="it is kept, and the service tries it again for a day"):
+    with pytest.raises(ConnectorError, match=r"HTTP 503.*; it is kept, and the service tries it for a day"):
         await world.decide("shortlist")
     assert await world.states() == [RequestState.WAITING]
 

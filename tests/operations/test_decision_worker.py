@@ -17,9 +17,10 @@ from connector.hireflix.snapshot import IDENTITY
 from connector.interview import score_of
 from connector.merge import stage_of
 from connector.operations import status
-from connector.operations.decision_worker import DecisionWorker
+from connector.operations.decision_worker import AT_ONCE_MAX, SLOW_SECONDS, DecisionWorker
 from connector.store import decisions, enrichment, erase, leases, notes, queries, retention, schema
 from connector.store import source as documents
+from connector.store.decisions import WaitsFor
 from connector.store.enrichment import EnrichmentProgress
 from connector.store.queries import ListingFilter
 from connector.store.schema import RequestState, Sent
@@ -70,7 +71,22 @@ class World:
         return await self.write(decisions.get, request.id)
 
     async def step(self):
-        return await self.workers[0].step()
+        return await step(self.workers[0])
+
+    async def ask_others(self, count):
+        """Requests for further interviews."""
+        position = next(iter(self.account.positions.values()))
+        for number in range(count):
+            found, _ = self.account.invite(position, "Ben")
+            self.account.complete(found)
+            request = DecisionRequest(
+                key=f"other {number}",
+                interview_id=found.id,
+                decision=Decision.SHORTLIST,
+                actor="sheet",
+                via=Via.SHEET,
+            )
+            await self.write(decisions.ask, request, self.source.clock.now())
 
     @property
     def sent(self):
@@ -85,6 +101,14 @@ class World:
         calls = [row.subject for row in await self.source.deliveries(SHEET) if row.purpose == DECIDED]
         found = await self.write(notes.read, SHEET, "", [decided_key(each, self.found.id) for each in calls])
         return next(iter(found.values()), None), calls
+
+
+async def step(worker):
+    """Carries out what is due. Returns how many requests were finished or put off."""
+    done = 0
+    while tasks := await worker.begin_due():
+        done += sum(await asyncio.gather(*tasks))
+    return done
 
 
 def at_call(number, fault):
@@ -187,14 +211,14 @@ async def test_a_request_that_is_repeated_is_the_same(world):
 
 async def test_two_workers_carry_a_request_out_once(world):
     await world.ask("comment", "Good")
-    await asyncio.gather(*(worker.step() for worker in world.workers))
+    await asyncio.gather(*map(step, world.workers))
     assert (world.sent, len(await world.audited())) == (["comment"], 1)
 
 
 async def test_requests_for_one_interview_are_carried_out_in_their_order(world):
     await world.ask("discard", key="1")
     await world.ask("back", key="2")
-    assert [await world.step(), await world.step(), await world.step()] == [1, 1, 0]
+    assert await world.step() == 2
     assert await world.audited() == [("sheet", "back"), ("sheet", "discard")]
     assert world.found.stage == "to_evaluate"
 
@@ -209,7 +233,7 @@ async def test_a_process_that_is_killed_after_it_sent_leaves_one_change_and_one_
     await asyncio.wait([killed])
     assert (await world.get(asked)).state is RequestState.WAITING
 
-    await world.workers[1].step()
+    await step(world.workers[1])
 
     assert (await world.get(asked)).state is RequestState.DONE
     assert (len(world.sent), len(await world.audited())) == (1, 1)
@@ -239,7 +263,7 @@ async def test_a_forced_stop_leaves_the_running_request_to_the_next_process(worl
     force.set()
     await worker.stop(30, force)
     assert (await world.get(asked)).state is RequestState.WAITING
-    await following.step()
+    await step(following)
     assert ((await world.get(asked)).state, world.sent) == (RequestState.DONE, ["finalist"])
 
 
@@ -259,18 +283,84 @@ async def test_a_request_waits_while_hireflix_is_unavailable(world):
     assert (await world.get(asked)).state is RequestState.DONE
 
 
-async def test_a_request_without_an_answer_does_not_delay_the_others(world):
-    other, _ = world.account.invite(next(iter(world.account.positions.values())), "Ben")
-    world.account.complete(other)
-    world.source.server.faults.add(HANG)
-    await world.ask("shortlist", key="1")
-    request = DecisionRequest(key="2", interview_id=other.id, decision=Decision.SHORTLIST, actor="sheet", via=Via.SHEET)
-    await world.write(decisions.ask, request, world.source.clock.now())
-    step = asyncio.create_task(world.step())
-    await until(lambda: world.account.changes)
-    world.source.server.faults.release()
-    await step
-    assert len(world.sent) == 2
+def hang(faults):
+    """Lets every call hang. Returns the list of them."""
+    calls = []
+
+    def choose(kind):
+        calls.append(kind)
+        return HANG
+
+    faults.choose(choose)
+    return calls
+
+
+async def released(faults, work):
+    """Waits for work whose calls hang; they are answered now."""
+    while not work.done():
+        faults.release()
+        await asyncio.sleep(0)
+    await work
+
+
+async def test_a_new_decision_does_not_wait_behind_those_that_hireflix_does_not_answer(world):
+    """However many they are: each one holds its turn for a few seconds."""
+    [worker, _] = world.workers
+    faults = world.source.server.faults
+    await world.ask_others(30)
+    calls = hang(faults)
+    hanging = [*await worker.begin_due()]
+    assert await worker.begin_due() == []
+    for _ in range(3):
+        world.source.clock.advance(SLOW_SECONDS)
+        hanging += await worker.begin_due()
+    assert len(hanging) == 4 * AT_ONCE_MAX
+    asked = await world.ask("shortlist")
+
+    await until(lambda: len(calls) == len(hanging))
+    faults.choose(lambda kind: None)
+    world.source.clock.advance(SLOW_SECONDS)
+    [first, *others] = await worker.begin_due()
+    await first
+    assert (await world.get(asked)).state is RequestState.DONE
+    await released(faults, asyncio.gather(*hanging, *others))
+
+
+async def test_a_new_decision_is_tried_before_those_that_are_tried_again(world):
+    """Also when they have been due for long, as after an outage."""
+    world.source.server.faults.choose(lambda kind: HTML_503)
+    await world.ask_others(AT_ONCE_MAX)
+    await world.step()
+    world.source.clock.advance(3600)
+    asked = await world.ask("shortlist")
+    first, *_ = await world.write(decisions.due, world.source.clock.now(), AT_ONCE_MAX)
+    assert first.id == asked.id
+
+
+async def test_what_another_process_carries_out_takes_no_turn(world):
+    name = f"decide:{world.found.id}"
+    await world.write(leases.register_lease, name)
+    await world.write(leases.acquire, name, "other", world.source.clock.now(), table=schema.lease)
+    await world.ask("shortlist")
+    assert await world.write(decisions.due, world.source.clock.now(), 1) == []
+
+
+async def test_a_waiting_decision_says_what_it_waits_for(world):
+    now = world.source.clock.now()
+    first = await world.ask("shortlist", key="1")
+    second = await world.ask("back", key="2")
+    assert await world.write(decisions.waits_for, first, now) is WaitsFor.TURN
+    assert await world.write(decisions.waits_for, second, now) is WaitsFor.EARLIER
+
+    faults = world.source.server.faults
+    calls = hang(faults)
+    running = asyncio.create_task(world.step())
+    await until(lambda: calls)
+    assert await world.write(decisions.waits_for, first, now) is WaitsFor.REPLY
+
+    faults.choose(lambda kind: HTML_503)
+    await released(faults, running)
+    assert await world.write(decisions.waits_for, await world.get(first), now) is WaitsFor.NEXT_TRY
 
 
 async def test_a_request_that_makes_the_connector_fail_does_not_delay_the_others(world):
@@ -286,7 +376,7 @@ async def test_a_request_that_makes_the_connector_fail_does_not_delay_the_others
     request = DecisionRequest(key="2", interview_id=other.id, decision=Decision.SHORTLIST, actor="sheet", via=Via.SHEET)
     await world.write(decisions.ask, request, world.source.clock.now())
     worker = world.worker("three", Failing)
-    await worker.step()
+    await step(worker)
     failed = await world.get(first)
     assert (failed.state, "KeyError" in failed.reason, world.sent) == (RequestState.WAITING, True, ["finalist"])
 
@@ -396,7 +486,7 @@ async def test_a_machine_whose_clock_is_ahead_does_not_take_the_lease_of_another
     await world.write(held)
     await world.ask("shortlist")
     world.source.clock = WrongClock(world.source.clock.now())
-    assert (await world.worker("three").step(), world.sent) == (0, [])
+    assert (await step(world.worker("three")), world.sent) == (0, [])
 
 
 async def test_retention_deletes_finished_requests_and_keeps_open_ones(world):
@@ -462,7 +552,7 @@ async def test_on_postgresql_two_processes_ask_and_carry_out_once(tmp_path, post
     async with source_at(tmp_path, url=postgres_url) as source:
         world = World(source)
         await asyncio.gather(*(world.ask("comment", "Good", key=str(number % 3)) for number in range(9)))
-        await asyncio.gather(*(worker.step() for worker in world.workers))
+        await asyncio.gather(*map(step, world.workers))
         while await world.step() or await world.write(decisions.counts):
             pass
         assert (world.sent, len(await world.audited())) == (["comment"], 1)

@@ -6,9 +6,11 @@ import re
 import time
 from contextlib import asynccontextmanager, closing
 
+from sqlalchemy import insert
+
 from connector.decision import Decision, DecisionRequest, Via
 from connector.emulators.hireflix import Account, HireflixEmulator
-from connector.store import decisions
+from connector.store import decisions, schema
 from connector.store.sqlite import database
 from tests.serving import CONSOLE_ONLY, SECRET, sample
 from tests.web.browsing import DASHBOARD, VIEW_PASSWORD, browser, dashboard, sign_in
@@ -66,6 +68,20 @@ async def test_every_decision_reaches_hireflix_and_the_page_shows_it(tmp_path):
         await until(lambda: ana.stage == "discarded")
         assert f'href="{page_of(ana)}">{ana.id}</a>' in await shown(client, "/audit", "discard")
         assert [each["value"] for each in ana.comments] == ["Strong in maths", "No permit"]
+
+
+async def test_the_page_says_what_a_decision_waits_for(tmp_path):
+    async with deciding(tmp_path) as (account, [ana, _], _, client):
+        with closing(database.connect(tmp_path / "data" / "connector.db")) as raw:
+            with database.through_sqlalchemy(raw) as connection:
+                carried_out = {"name": f"decide:{ana.id}", "lease_owner": "another process", "lease_until": 9e15}
+                connection.execute(insert(schema.lease).values(carried_out))
+            raw.commit()
+        await act(client, "/actions/decide", interview=ana.id, decision="shortlist", key="1")
+        await act(client, "/actions/decide", interview=ana.id, decision="back", key="2")
+        page = await shown(client, page_of(ana), "Waits for the reply of Hireflix")
+        assert "Waits for an earlier decision on the interview" in page
+        assert account.changes == []
 
 
 async def test_no_score_is_chosen_before_the_user_chooses_one(tmp_path):

@@ -21,7 +21,7 @@ from connector.languages import gettext_noop
 from connector.merge import decode, interview_of
 from connector.operations.decide import NO_KEY, answer, ask
 from connector.store import decisions
-from connector.store.decisions import StoredRequest
+from connector.store.decisions import StoredRequest, WaitsFor
 from connector.store.dialects import among
 from connector.store.schema import RequestState
 from connector.store.schema import interview as interview_table
@@ -49,6 +49,12 @@ STATES = {
     RequestState.DROPPED: ("wait", gettext_noop("dropped")),
 }
 """The mark and the words for each state."""
+WAITS = {
+    WaitsFor.EARLIER: gettext_noop("Waits for an earlier decision on the interview"),
+    WaitsFor.REPLY: gettext_noop("Waits for the reply of Hireflix"),
+    WaitsFor.TURN: gettext_noop("Waits for its turn"),
+}
+"""What a waiting decision waits for, unless it is tried again later."""
 RECENT = 10
 """Decisions that the page of an interview shows."""
 ANSWERS_MAX = 500
@@ -90,6 +96,8 @@ def decision_panel(seen: Seen, found: Interview) -> DecisionPanel:
     elif found.stage is Stage.DELETED:
         problem = seen.words.gettext("The interview was deleted in Hireflix.")
     recent = decisions.of_interview(seen.connection, found.id, RECENT)
+    waiting = [each for each in recent if each.state is RequestState.WAITING]
+    waits = {each.id: _waits_for(seen, each) for each in waiting}
     return DecisionPanel(
         found.id,
         problem,
@@ -97,16 +105,25 @@ def decision_panel(seen: Seen, found: Interview) -> DecisionPanel:
         found.stage.value,
         [f"{score:g}" for score in reversed(SCORES)],
         COMMENT_MAX,
-        [_line(each, seen.clock) for each in recent],
+        [_line(each, seen.clock, waits.get(each.id, "")) for each in recent],
     )
 
 
-def _line(stored: StoredRequest, clock: Clockface) -> DecisionLine:
+def _waits_for(seen: Seen, stored: StoredRequest) -> str:
+    """Returns what a waiting decision waits for, as a sentence without its period."""
+    what, gettext = decisions.waits_for(seen.connection, stored, seen.clock.now), seen.words.gettext
+    if what is not WaitsFor.NEXT_TRY:
+        return gettext(WAITS[what])
+    at = seen.clock.moment(stored.due_at)
+    return gettext("Tried again at {time}: {reason}").format(time=at.text if at else "", reason=stored.reason)
+
+
+def _line(stored: StoredRequest, clock: Clockface, waits: str = "") -> DecisionLine:
     mark, state = STATES[stored.state]
     what = clock.words.gettext(SHOWN[stored.decision])
     if stored.decision is Decision.SCORE:
         what = f"{what} {stored.value}"
-    result, detail = stored.result, stored.reason
+    result, detail = stored.result, waits or stored.reason
     if stored.state is RequestState.DONE and result is not None and not result.changed:
         detail = clock.words.gettext("Hireflix showed it already")
     return DecisionLine(
