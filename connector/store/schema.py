@@ -32,7 +32,9 @@ REVISION = "0002"
 """The Alembic revision this version works with; a test holds it against the newest migration."""
 
 Name = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
-"""Text that indexes order by its bytes, so that an update of the system's locales cannot corrupt an index."""
+"""Text that indexes order by its bytes, so that an update of the system's locales cannot corrupt an index. Every text
+column of an index has this type.
+"""
 BigId = BigInteger().with_variant(Integer, "sqlite")
 
 
@@ -164,7 +166,7 @@ event = Table(
     Column("seq", BigId, primary_key=True),
     Column("identity", Name, nullable=False, unique=True),
     Column("sha256", LargeBinary, nullable=False),
-    Column("kind", Text, nullable=False),
+    Column("kind", Name, nullable=False),
     Column("name", Name, nullable=False),
     Column("interview_id", Name, nullable=False),
     Column("occurred_at", BigInteger, nullable=False),
@@ -201,9 +203,9 @@ interview = Table(
     Column("id", Name, primary_key=True),
     Column("state", Text, nullable=False),
     Column("version", Integer, nullable=False),
-    Column("position_id", Text, nullable=False),
-    Column("position_name", Text, nullable=False),
-    Column("stage", Text, nullable=False),
+    Column("position_id", Name, nullable=False),
+    Column("position_name", Name, nullable=False),
+    Column("stage", Name, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     Column("erased_at", BigInteger),
     Index("ix_interview_updated", "updated_at", "id"),
@@ -267,7 +269,7 @@ delivery = Table(
     Column("batch", Name),
     Column("batch_started_at", BigInteger),
     Column("bucket", Name),
-    Column("reason", Text),
+    Column("reason", Name),
     Column("reference", Text),
     Column("done_at", BigInteger),
     Column("purpose", Name, nullable=False, server_default=text("''")),
@@ -488,7 +490,7 @@ decision_request = Table(
     Column("place", Text, nullable=False),
     Column("requested_at", BigInteger, nullable=False),
     Column("due_at", BigInteger, nullable=False),
-    Column("state", Text, nullable=False),
+    Column("state", Name, nullable=False),
     Column("sent", SmallInteger, nullable=False, server_default=text("0")),
     Column("reason", Text, nullable=False),
     Column("result", Text),

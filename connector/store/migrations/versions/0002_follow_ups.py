@@ -34,6 +34,7 @@ _DELIVERY_INDEXES = (
     ("ix_delivery_key", ["key", "sink", "blocks_key"], "state = 0"),
 )
 """The indexes of the first schema, with the present names of columns."""
+_ORDERED = {"event": ["kind"], "interview": ["position_id", "position_name", "stage"], "delivery": ["reason"]}
 _KINDS = ("event", "unknown", "unreadable")
 _STAGES = ("pending", "to_evaluate", "shortlisted", "discarded", "deleted", "unknown")
 _PAUSES = ("person", "broken", "until_person")
@@ -55,6 +56,7 @@ _ABOUT_NOTHING = (("#verify", "verify"), ("#repair", "repair"))
 
 def upgrade() -> None:
     _clean()
+    _order_by_bytes()
     _change_event()
     _change_interview()
     _change_sink()
@@ -107,6 +109,14 @@ def _allow(table: str, column: str, values: tuple[str, ...], otherwise: str) -> 
 
 def _one_of(column: str, values: tuple[str, ...]) -> str:
     return f"{column} IN ({', '.join(repr(value) for value in values)})"
+
+
+def _order_by_bytes() -> None:
+    """PostgreSQL ordered these columns of indexes by a locale of the system."""
+    if op.get_bind().dialect.name == "postgresql":
+        for table, columns in _ORDERED.items():
+            for column in columns:
+                op.alter_column(table, column, type_=_NAME)
 
 
 def _change_event() -> None:
@@ -375,7 +385,7 @@ def _add_decision_request() -> None:
         sa.Column("place", sa.Text(), nullable=False),
         sa.Column("requested_at", sa.BigInteger(), nullable=False),
         sa.Column("due_at", sa.BigInteger(), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("state", _NAME, nullable=False),
         sa.Column("sent", sa.SmallInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("result", sa.Text(), nullable=True),
