@@ -117,9 +117,12 @@ class Routes:
         return self._decide(candidates.plain, candidates.otherwise, _counted(event_name, stage), score)
 
     def entry(self, sink: str, position_id: str, position_name: str, stage: Stage, score: float | None) -> bool:
-        """Whether a backfill of a state sink includes an interview in its current state; ignores `events`."""
-        plain = self._candidates(None, position_id, position_name).plain
-        return any(sink in route.sinks and route.meets(stage, score) for route in plain)
+        """Whether a route leads an interview in its current state to a sink; ignores `events`, and for a route with
+        `otherwise` the other routes. A backfill of a state sink includes such an interview.
+        """
+        candidates = self._candidates(None, position_id, position_name)
+        routes = (*candidates.plain, *candidates.otherwise)
+        return any(sink in route.sinks and route.meets(stage, score) for route in routes)
 
     def staying(self, sink: str) -> Callable[[Interview], bool]:
         """Returns a predicate that calls `entry` for an interview."""

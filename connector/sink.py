@@ -223,8 +223,8 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """An interview that a state sink shows. `pending`: it has undelivered changes. `unrouted`: no route leads it to the
-    sink any more.
+    """An interview that a sink shows. `pending`: it has undelivered changes. `unrouted`: no route leads it to the sink
+    any more.
     """
 
     interview: Interview

@@ -153,6 +153,17 @@ def test_filling_looks_at_the_routes_to_that_sink_only():
     assert [routes.entry("sheet", "", name, Stage.PENDING, None) for name in ("Cook", "Clerk")] == [True, False]
 
 
+def test_what_came_by_otherwise_stays_until_its_position_changes():
+    routes = Routes(
+        [Route(("team",), positions=("Cook",)), Route(("people",), positions=("C*",), otherwise=True)], SINKS
+    )
+    assert [routes.entry("people", "", name, Stage.PENDING, None) for name in ("Cook", "Clerk", "Baker")] == [
+        True,
+        True,
+        False,
+    ]
+
+
 # --- digest
 
 

@@ -167,7 +167,7 @@ def _erased_interview(work: ClaimedDelivery) -> Interview:
 def shown_interviews(
     connection: Connection, sink: str, after: str, limit: int, is_routed: IsRouted
 ) -> list[Subscription]:
-    """Returns the interviews that a state sink shows, by id from the one after `after`, without those erased."""
+    """Returns the interviews that a sink shows, by id from the one after `after`, without those erased."""
     rows = subscriptions.interviews_of(connection, sink, after, limit)
     waiting = claim.pending_keys(connection, sink, [row.id for row in rows])
     interviews = [interview_of(row.id, decode(row.state)) for row in rows]

@@ -30,10 +30,10 @@ from sinks.chat.session import (
     ChatSession,
     DeliveryCall,
     delivered,
-    interviews_of,
     is_rejected,
     rejected,
     retry,
+    subscriptions_of,
     superseded,
     wait_for_quiet_hours,
 )
@@ -218,12 +218,14 @@ async def remind(session: ChatSession, call: DeliveryCall) -> Result:
 
 
 async def _undecided(context: Context, config: ChatConfig) -> list[Undecided]:
-    """Returns the candidates who wait, the longest wait first, without snoozed ones."""
+    """Returns the candidates who wait, the longest wait first, without snoozed ones and those whom no route leads to
+    the channel any more, for example after a move to another position.
+    """
     now = context.now()
     found = [
-        Undecided(interview, days)
-        async for interview in interviews_of(context)
-        if (days := days_undecided(interview, now, config)) is not None
+        Undecided(each.interview, days)
+        async for each in subscriptions_of(context)
+        if not each.unrouted and (days := days_undecided(each.interview, now, config)) is not None
     ]
     notes = await context.get_notes([f"{SNOOZE}{each.interview.id}" for each in found])
     awake = [each for each in found if notes.get(f"{SNOOZE}{each.interview.id}", {}).get("until", 0) <= now]

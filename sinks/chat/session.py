@@ -22,6 +22,7 @@ from connector.sink import (
     Rejected,
     Result,
     RetryLater,
+    Subscription,
     Superseded,
     Token,
 )
@@ -202,13 +203,13 @@ class ChatSession:
         return privacy
 
 
-async def interviews_of(context: Context) -> AsyncIterator[Interview]:
+async def subscriptions_of(context: Context) -> AsyncIterator[Subscription]:
     """Yields the interviews that the chat shows."""
     after = ""
     while True:
         page = await context.interviews(after, INTERVIEWS_PER_READ)
         for each in page:
-            yield each.interview
+            yield each
         if len(page) < INTERVIEWS_PER_READ:
             return
         after = page[-1].interview.id

@@ -15,7 +15,7 @@ from sinks.chat.content import POSITION_UNITS, Content, Line
 from sinks.chat.exactly_once import FIND_DUPLICATES, Draft, abandon, post, reconcile
 from sinks.chat.record import RegularRecord
 from sinks.chat.service import ABOUT_REGULAR, CallResult
-from sinks.chat.session import ChatSession, DeliveryCall, interviews_of, retry, superseded, wait_for_quiet_hours
+from sinks.chat.session import ChatSession, DeliveryCall, retry, subscriptions_of, superseded, wait_for_quiet_hours
 from sinks.chat.text import clean
 
 SUMMARIZE = "summarize"
@@ -158,7 +158,7 @@ async def summarize(session: ChatSession, call: DeliveryCall) -> Result:
     today = local(context.now(), config).date()
     start = today - timedelta(days=7)
     end_ms, start_ms, before_ms = (midnight_ms(today - timedelta(days=days), config) for days in (0, 7, 14))
-    changed = [each async for each in interviews_of(context) if each.updated_at >= before_ms]
+    changed = [each.interview async for each in subscriptions_of(context) if each.interview.updated_at >= before_ms]
     figures = figures_of(changed, start_ms, end_ms, before_ms)
     if not figures:
         after, follow_ups = abandon(call, record)

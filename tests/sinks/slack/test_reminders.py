@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -10,6 +10,7 @@ import pytest
 
 from connector.capabilities import ERASE, SNOOZE
 from connector.emulators.slack import SlackEmulator
+from connector.routing import Route
 from connector.store import notes, settle
 from connector.testing import START, LaneRunner, ManualClock, interview_id, make_event
 from sinks.chat.reminders import KEY, REMIND, ReminderRecord
@@ -91,7 +92,7 @@ async def make(slack: SlackEmulator, clock: ManualClock, channel: str) -> Any:
     """Makes a channel with settings of its own."""
     async with AsyncExitStack() as stack:
 
-        async def make(**settings: Any) -> Channel:
+        async def make(routes: Sequence[Route] = (), **settings: Any) -> Channel:
             values = {"reminders": {"after_days": 3}, "weekly_summary": {}, "events": SILENT, **settings}
             clock.advance(7 * 86_400)
             changes: dict[str, Any] = {}
@@ -100,7 +101,7 @@ async def make(slack: SlackEmulator, clock: ManualClock, channel: str) -> Any:
                 access = {"token": slack.token, "channel": channel, "api_url": slack.api_url}
                 return SlackSink("one", SlackSink.Config(**access, **(values | changes)))
 
-            made = Channel(await stack.enter_async_context(LaneRunner(make_sink, clock)), slack, channel)
+            made = Channel(await stack.enter_async_context(LaneRunner(make_sink, clock, routes)), slack, channel)
             made.settings = changes
             return made
 
@@ -118,6 +119,15 @@ async def test_it_lists_who_waits_longest_first(make: Make) -> None:
         "Ana 1 · Graduate Program · 3 business days",
     ]
     assert "2 candidates wait for a decision" in channel.messages[0].text
+
+
+async def test_a_candidate_who_was_moved_to_a_position_of_another_channel_is_not_listed(make: Make) -> None:
+    channel = await make(routes=[Route(("one",), positions=("Graduate *",)), Route(("other",), positions=("Cook",))])
+    await channel.finish(1)
+    await channel.finish(2)
+    await channel.change(2, position_name="Cook", completed=START)
+    await channel.remind()
+    assert channel.lines() == ["Ana 1 · Graduate Program · 5 business days"]
 
 
 async def test_it_has_ten_lines_at_most_and_counts_the_rest(make: Make) -> None:
