@@ -109,7 +109,7 @@ async def is_due(
     batch: Batch, outcomes: BatchOutcomes, config: GoogleSheetsConfig, calls: Calls, context: Context
 ) -> bool:
     """Whether this call has to verify: an operator or a change of all rows asked for it, protection changed, or the
-    interval is over. Raises `RateLimited`.
+    interval is over.
     """
     now = context.now()
     if all(delivery.purpose != VERIFY for delivery in batch.deliveries):
@@ -122,11 +122,11 @@ async def is_due(
 
 
 async def _is_protection_changed(outcomes: BatchOutcomes, calls: Calls, context: Context) -> bool:
-    """Whether the protection of a tab with skipped cells has changed. Makes one small read."""
+    """Whether the protection of a tab with skipped cells has changed, as far as one small read shows it."""
     await _load(outcomes.work.skipped, outcomes, context)
     try:
         book = await calls.fetch(LIST_PROTECTION)
-    except CallFailed:
+    except (CallFailed, RateLimited):  # an exception would hide what this call has written
         return False  # the next call checks again
     now = {tab.properties.sheet_id: read_protected_cells(tab.protected_ranges) for tab in book.sheets}
     tabs = [outcomes.tabs[name] for name in outcomes.work.skipped]
@@ -268,10 +268,11 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
         about_decisions = [each for each in batch.deliveries if each.purpose in DECISION_PURPOSES]
         others = [each for each in batch.deliveries if each.purpose not in DECISION_PURPOSES]
         result = Result([])
+        account = await self._account()  # before the first write, because it may raise
         if others:
-            result = await self._deliver(replace(batch, deliveries=others), context)
+            result = await self._deliver(replace(batch, deliveries=others), account, context)
         outcomes = dict(zip((each.id for each in others), result.outcomes, strict=True))
-        done = await self._decide(batch, about_decisions, context)
+        done = await self._decide(batch, about_decisions, account, context)
         outcomes |= done.outcomes
         return Result(
             [outcomes[each.id] for each in batch.deliveries],
@@ -281,7 +282,9 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
             done.decisions,
         )
 
-    async def _decide(self, batch: Batch, deliveries: Sequence[Delivery], context: Context) -> DecisionOutcomes:
+    async def _decide(
+        self, batch: Batch, deliveries: Sequence[Delivery], account: Account, context: Context
+    ) -> DecisionOutcomes:
         """Reads decisions and shows their results. Without a column everything about decisions is forgotten."""
         notes = dict(batch.notes)
         if not self.config.decision_column:
@@ -300,13 +303,13 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
                 notes[CHOICES] = kept[CHOICES] = before.without(erased).encode()
         if not deliveries:
             return DecisionOutcomes({}, kept, [], [])
-        calls = Calls(self.name, self._client, await self._account(), context)
+        calls = Calls(self.name, self._client, account, context)
         done = await DecisionColumn(self.name, self.config, calls, context).run(deliveries, notes)
         done.notes = {**kept, **done.notes}
         return done
 
-    async def _deliver(self, batch: Batch, context: Context) -> Result:
-        calls = Calls(self.name, self._client, await self._account(), context)
+    async def _deliver(self, batch: Batch, account: Account, context: Context) -> Result:
+        calls = Calls(self.name, self._client, account, context)
         outcomes = BatchOutcomes(batch, self.config)
         others = [tab_name(name) for name in outcomes.names if name]
         outcomes.load({**batch.notes, **(await context.get_notes(others) if others else {})})

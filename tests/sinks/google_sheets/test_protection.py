@@ -11,7 +11,7 @@ from connector.emulators.google import EMAIL, GoogleEmulator
 from connector.emulators.google.model import Area
 from connector.emulators.google.people import once
 from connector.interview import Stage
-from connector.sink import Delivered, RetryLater
+from connector.sink import Delivered, Delivery, FollowUp, RetryLater
 from connector.testing import make_erase, run_batch
 from sinks.google_sheets.errors import PROTECTED
 from tests.sinks.google_sheets.conftest import TAB, TITLES, SheetHarness, person_of, scored
@@ -269,3 +269,19 @@ async def test_an_erase_names_the_protected_cells_that_it_cannot_clear_and_clear
     result = await run_batch(harness.sink, [asked_to_erase], harness.context)
     assert result.outcomes == [Delivered()]
     assert ada.id not in harness.records()
+
+
+async def test_without_quota_for_a_look_at_the_protection_what_was_written_is_delivered(harness):
+    await harness.show(person_of(1), person_of(2))
+    harness.person.protect_rows(TAB, 1)
+    await show_later(harness, shortlisted(person_of(1)))
+    await asked_again(harness)
+    harness.context.clock.advance(301)
+    harness.google.before_write = once(lambda: harness.context.refuse("sheets:read"))
+    changed = shortlisted(person_of(2))
+    harness.know([changed])
+    follow_up = Delivery(id="v", key="", event=None, interview=None, follow_up=FollowUp(VERIFY))
+    row = Delivery(id="r", key=changed.id, event=None, interview=changed)
+    result = await run_batch(harness.sink, [row, follow_up], harness.context)
+    assert result.outcomes == [Delivered(), Delivered()]
+    assert harness.records()[changed.id]["Stage"] == "Shortlisted"
