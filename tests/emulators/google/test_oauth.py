@@ -14,7 +14,7 @@ from google.auth.transport.requests import AuthorizedSession
 from google.oauth2.service_account import Credentials
 
 from connector.emulators.google import EMAIL
-from connector.emulators.google.oauth import GRANT_TYPE
+from connector.emulators.google.oauth import GRANT_TYPE, KEY_BITS
 
 SCOPE = "https://www.googleapis.com/auth/spreadsheets"
 
@@ -97,7 +97,7 @@ def test_another_key_is_refused(google, account):
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import rsa
 
-    pem = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+    pem = rsa.generate_private_key(public_exponent=65537, key_size=KEY_BITS).private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     response = ask(google, account, key=pem)

@@ -138,14 +138,6 @@ async def test_without_edits_invitations_wait_for_more_of_them(
     assert texts(slack, channel) == ["✅ Candidate 5 finished · Position 1", "Position 1 · 4 invited"]
 
 
-async def test_a_digest_grows_for_a_day_at_most(slack: SlackEmulator, make: Make, channel: str) -> None:
-    feed = await make()
-    for number in range(160):
-        await run(feed, *invited(number))
-        feed.lane.clock.advance(530)  # another event comes before it is idle for ten minutes
-    assert len(slack.messages(channel)) == 2
-
-
 async def test_an_invitation_has_no_names(slack: SlackEmulator, make: Make, channel: str) -> None:
     await run(await make(), *invited(1))
     (message,) = slack.messages(channel)

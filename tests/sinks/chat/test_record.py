@@ -1,10 +1,10 @@
-"""Notes that an earlier version wrote are read as if this version had written them."""
+"""Notes that an earlier version wrote are read as if this version had written them; how long a digest grows."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from connector.testing import START
+from connector.testing import START, make_interview
 from sinks.chat.record import DigestRecord, InterviewRecord
 
 ANNOUNCED_1 = {"announced": True, "score": 4, "score_at": 1, "stage": "Shortlisted", "stage_at": 2}
@@ -108,3 +108,18 @@ def test_a_message_without_a_known_id_is_remembered() -> None:
 
 def test_a_record_of_nothing_leaves_no_note() -> None:
     assert (InterviewRecord("i").note(), DigestRecord("p").note()) == (None, None)
+
+
+def test_a_burst_that_goes_on_for_days_has_a_new_digest_each_day() -> None:
+    """Without an idle time of ten minutes, which would end a digest before."""
+    interview, minute_ms, posted_at_minutes = make_interview(), 60_000, []
+    digest = DigestRecord("position")
+    for minute in range(0, 2 * 24 * 60, 9):
+        at = START + minute * minute_ms
+        digest = digest.at(["finished"], at, "UTC")
+        digest = digest.counting(["finished"], interview, at, delivery_id="d-1", occurred_at=at)
+        if not digest.message_id:
+            posted_at_minutes.append(minute)
+            digest = digest.posted("1.1", {"counts": digest.counts, "content_hash": "abc"})
+        digest = digest.shown("abc")
+    assert posted_at_minutes == [0, 24 * 60 + 9]
