@@ -112,9 +112,7 @@ async def _at_once() -> None:
 
 
 @asynccontextmanager
-async def open_postgres(
-    url: str, routing: RoutingTable, on_group: OnGroup, *, takes_events: bool
-) -> AsyncIterator[StoreHandle]:
+async def open_postgres(url: str, routing: RoutingTable, on_group: OnGroup) -> AsyncIterator[StoreHandle]:
     """Opens a PostgreSQL store; its database may be unavailable for now.
 
     Raises `UsageError` for a bad URL, and `SchemaMismatch` when the schema belongs to another version.
@@ -124,9 +122,7 @@ async def open_postgres(
     clock = ServerClock()
 
     async def opening() -> Store:
-        return await PostgresStore.open(
-            url, routing, on_group, intake=INTAKE_LIMIT, receiver=takes_events, observe=clock.observe
-        )
+        return await PostgresStore.open(url, routing, on_group, intake=INTAKE_LIMIT, observe=clock.observe)
 
     store = ReconnectingStore(opening)
     try:
@@ -260,7 +256,7 @@ async def running(
         metrics.group(plan)
         wakeups.send(plan.woken)
 
-    async with _open_store(config, make_routing_table(config), on_group, role, clock) as opened:
+    async with _open_store(config, make_routing_table(config), on_group, clock) as opened:
         service = _service(
             config,
             role,
@@ -292,20 +288,18 @@ def _protect_files(config: Config) -> None:
 
 
 def _open_store(
-    config: Config, routing: RoutingTable, on_group: OnGroup, role: Role, clock: Clock | None
+    config: Config, routing: RoutingTable, on_group: OnGroup, clock: Clock | None
 ) -> AbstractAsyncContextManager[StoreHandle]:
     """Opens the configured store."""
     if config.store.file is not None:
         return open_sqlite(config.store.file, routing, on_group, clock)
-    # a worker with an API key adds events whose webhooks are missing
-    takes_events = role.receives or config.hireflix.api_key is not None
-    return open_postgres(config.store.url.get_secret_value(), routing, on_group, takes_events=takes_events)
+    return open_postgres(config.store.url.get_secret_value(), routing, on_group)
 
 
 @asynccontextmanager
 async def open_event_store(config: Config) -> AsyncIterator[StoreHandle]:
     """Opens the store for a command that adds events. Raises `StoreHeld` when a service holds the SQLite file."""
-    async with _open_store(config, make_routing_table(config), lambda _: None, Role.RECEIVER, None) as opened:
+    async with _open_store(config, make_routing_table(config), lambda _: None, None) as opened:
         await opened.ready()
         yield opened
 
@@ -536,7 +530,7 @@ async def running_lane(config: Config, entry: SinkEntry) -> AsyncIterator[None]:
 
     Raises `UsageError` when another process serves the SQLite store, and the other exceptions of `running`.
     """
-    async with _open_store(config, make_routing_table(config), lambda _: None, Role.WORKER, None) as opened:
+    async with _open_store(config, make_routing_table(config), lambda _: None, None) as opened:
         await opened.ready()
         dispatcher = Dispatcher(
             [entry.cls(entry.name, entry.config)],

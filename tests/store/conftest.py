@@ -63,6 +63,6 @@ async def store(postgres_url: str) -> AsyncIterator[PostgresStore]:
 @pytest.fixture
 async def worker(postgres_url: str) -> AsyncIterator[PostgresStore]:
     """Another process at the same store, without a receiver."""
-    opened = await PostgresStore.open(postgres_url, ONE_SHEET, lambda _: None, intake=100, receiver=False)
+    opened = await PostgresStore.open(postgres_url, ONE_SHEET, lambda _: None, intake=100)
     yield opened
     await opened.close()

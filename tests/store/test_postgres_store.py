@@ -39,13 +39,6 @@ async def test_all_processes_know_the_store_by_one_name(store, worker):
     assert store.shared
 
 
-async def test_a_worker_takes_no_events(worker):
-    """It has no connection for them."""
-    with pytest.raises(StoreUnavailable, match="runs no receiver"):
-        worker.offer(*arrival())
-    assert worker.load.rate == 0
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -18,7 +18,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 
 from connector.errors import StoreUnavailable
 from connector.hireflix.payload import Reading
-from connector.store.base import IngestResult, Load, touch
+from connector.store.base import IngestResult, Load
 from connector.store.dialects import insert_new
 from connector.store.ingest import IngestPlan, RoutingTable
 from connector.store.postgres import errors
@@ -151,12 +151,19 @@ class PostgresStore:
     log_bytes = 0
     """The server manages its own log."""
 
-    def __init__(self, url: str, observe: Observe | None) -> None:
+    def __init__(
+        self,
+        url: str,
+        routing: RoutingTable,
+        on_group: Callable[[IngestPlan], None],
+        intake: int,
+        observe: Observe | None,
+    ) -> None:
         self.instance = ""
-        self._writer: Writer | None = None
         self._jobs = Threads(url, JOB_CONNECTIONS, "store-jobs", mode="write", observe=observe)
         self._lanes = Threads(url, LANE_CONNECTIONS, "store-lanes", mode="read", observe=observe)
         self._queries = Threads(url, QUERY_CONNECTIONS, "store-queries", mode="read", observe=observe)
+        self._writer = Writer(ServerConnection(url, observe=observe), routing, on_group, limit=intake)
 
     @classmethod
     async def open(
@@ -166,35 +173,30 @@ class PostgresStore:
         on_group: Callable[[IngestPlan], None],
         *,
         intake: int,
-        receiver: bool = True,
         observe: Observe | None = None,
     ) -> Self:
-        """Opens the store at a `postgresql://` URL. Only a receiver takes events; at most `intake` of them wait.
+        """Opens the store at a `postgresql://` URL. At most `intake` events wait.
 
         `observe` learns the time of the server at the start of each transaction.
 
         Raises `StoreUnavailable`, `SchemaMismatch` for a schema of another version, and `UsageError` for an invalid
         URL.
         """
-        store = cls(url, observe)
+        store = cls(url, routing, on_group, intake, observe)
         try:
             store.instance = await store.write(_opened)
         except BaseException:
             await store.close()
             raise
-        if receiver:
-            store._writer = Writer(ServerConnection(url, observe=observe), routing, on_group, limit=intake)
         return store
 
     @property
     def load(self) -> Load:
         """The rate at which this process stores events."""
-        return Load() if self._writer is None else self._writer.load
+        return self._writer.load
 
     def offer(self, reading: Reading, body: bytes) -> asyncio.Future[IngestResult]:
         """Queues an event. The future resolves after the commit. Raises `StoreUnavailable`, here or in the future."""
-        if self._writer is None:
-            raise StoreUnavailable("this process takes no events: it runs no receiver")
         return self._writer.offer(reading, body)
 
     async def write(self, job: Callable[[Connection], T]) -> T:
@@ -213,16 +215,12 @@ class PostgresStore:
         return await self._queries.run(query)
 
     async def probe(self, now: int) -> None:
-        """Writes to the store, in a receiver through the path of events. Raises `StoreUnavailable`."""
-        if self._writer is not None:
-            await self._writer.probe(now)
-        else:
-            await self.write(lambda connection: touch(connection, now))
+        """Writes to the store through the path of events. Raises `StoreUnavailable`."""
+        await self._writer.probe(now)
 
     async def close(self) -> None:
         """Finishes queued work and closes the connections."""
-        if self._writer is not None:
-            await self._writer.close()
+        await self._writer.close()
         for threads in (self._queries, self._lanes, self._jobs):
             await threads.close()
 
