@@ -59,7 +59,7 @@ async def _begin(reader: SourceReader, selection: Selection) -> Backfill:
     wanted = None if selection.positions is None else list(selection.positions)
     is_same = stored is not None and (stored.positions, stored.since) == (wanted, selection.since)
     if stored is not None and is_same and stored.finished_at is None:
-        return msgspec.structs.replace(stored, asked_at=selection.asked_at, error=None)
+        return msgspec.structs.replace(stored, asked_at=selection.asked_at or stored.asked_at, error=None)
     return Backfill(started_at=reader.now(), asked_at=selection.asked_at, positions=wanted, since=selection.since)
 
 

@@ -150,7 +150,7 @@ class _Run:
         return Reconcile(
             ended_at=now,
             complete_at=now if options.complete else before.complete_at,
-            asked_at=options.asked_at,
+            asked_at=options.asked_at or before.asked_at,
             interviews=found.interviews,
             pages=found.pages,
             added=added,

@@ -33,6 +33,7 @@ from connector.operations.reconcile import Options, reconcile
 from connector.operations.source import SourceReader, SyntheticEventStore, open_api, put
 from connector.operations.status import HELD_FIX, SILENT_FIX
 from connector.operations.store_access import changing, now, now_in, reading, store_exists
+from connector.operations.verify import has_workers
 from connector.store import audit, source
 from connector.store.base import Store
 from connector.store.schema import AuditAction
@@ -60,10 +61,12 @@ NOT_READ_YET = (
 T = TypeVar("T")
 
 log = structlog.get_logger("connector.source")
+REQUEST_SECONDS = 3600.0
+"""An older request is not carried out after a restart: its user does not expect it to happen any more."""
 POLL_SECONDS = 0.3
 """Interval between two reads of the service's progress."""
 TAKEN_SECONDS = 10.0
-"""Longest wait until the service takes a request; it checks every second."""
+"""Longest wait until the service takes a request, which it looks for every second, and until it is restarted."""
 ALL_POSITIONS = "all positions"
 """The target in the audit log of a command without a selection."""
 
@@ -217,8 +220,14 @@ class SourceTasks:
             with suppress(StoreUnavailable, _StoppedError):
                 asked = await self._store.query(lambda connection: source.read(connection, ASKED_KEY, Asked))
                 if asked is not None:
-                    await self._store.write(source.take_request)
-                    await self._answer(asked)
+                    await self._answer_one(asked)
+
+    async def _answer_one(self, asked: Asked) -> None:
+        """Carries out a request. One that the end of the process interrupts is carried out by the next process."""
+        if self._clock.now() - asked.at <= REQUEST_SECONDS * 1000:
+            await self._store.write(source.take_request)
+            await self._answer(asked)
+        await self._store.write(lambda connection: source.end_request(connection, asked.at))
 
     async def _answer(self, asked: Asked) -> None:
         """Runs the operation. A failure is stored where the command looks for the result."""
@@ -252,13 +261,17 @@ class SourceTasks:
                 await self._store.query(lambda connection: source.read(connection, RECONCILE_KEY, Reconcile))
                 or Reconcile()
             )
-            await put(store, RECONCILE_KEY, msgspec.structs.replace(found, asked_at=asked.at, error=error))
+            await put(
+                store, RECONCILE_KEY, msgspec.structs.replace(found, asked_at=asked.at or found.asked_at, error=error)
+            )
             return
         selection = selection_of(asked)
         stored = (
             await self._store.query(lambda connection: source.read(connection, selection.key, Backfill)) or Backfill()
         )
-        await put(store, selection.key, msgspec.structs.replace(stored, asked_at=asked.at, error=error))
+        await put(
+            store, selection.key, msgspec.structs.replace(stored, asked_at=asked.at or stored.asked_at, error=error)
+        )
 
 
 def selection_of(asked: Asked) -> Selection:
@@ -307,8 +320,7 @@ async def backfill_for_command(
     except StoreHeld:
         positions = None if selection.positions is None else list(selection.positions)
         asked = Asked(BACKFILL_KEY, now(), positions, selection.since)
-        _ask_service(settings, asked, record)
-        return await _by_service(settings, asked, selection.key, Backfill, progress)
+        return await _by_service(settings, asked, Backfill, record, progress)
 
 
 async def reconcile_for_command(
@@ -327,8 +339,7 @@ async def reconcile_for_command(
             return await reconcile(reader, options, progress)
     except StoreHeld:
         asked = Asked(RECONCILE_KEY, now(), accept=options.accept, complete=options.complete)
-        _ask_service(settings, asked, record)
-        return await _by_service(settings, asked, RECONCILE_KEY, Reconcile, progress)
+        return await _by_service(settings, asked, Reconcile, record, progress)
 
 
 def open_api_or_fail(settings: Config) -> None:
@@ -354,35 +365,69 @@ def record_webhook(settings: Config, actor: str, url: str, detail: str) -> None:
             store.change(lambda connection: _record(connection, actor, AuditAction.WEBHOOK, url, detail))
 
 
-def _ask_service(settings: Config, asked: Asked, record: Callable[[Connection], None]) -> None:
-    """Stores the request for the service, with the row of the audit log."""
+async def _by_service(
+    settings: Config, asked: Asked, kind: type[source.T], record: Callable[[Connection], None], progress: Progress
+) -> source.T:
+    """Has the running service carry out a request, and waits for the result, a `kind`. `record` writes the audit log.
 
-    def ask(connection: Connection) -> None:
-        source.write(connection, ASKED_KEY, asked)
-        record(connection)
+    Raises `ConnectorError` when the service does not take the request, or ends before it has a result.
+    """
+    key = RECONCILE_KEY if asked.what == RECONCILE_KEY else selection_of(asked).key
+    waiting = _Waiting()
+    while not _ask(settings, asked, record):
+        await waiting.poll(settings, asked)
+    while True:
+        await waiting.poll(settings, asked)
+        with reading(settings) as connection:
+            is_open = source.read(connection, ASKED_KEY, Asked) is not None
+            found = source.read(connection, key, kind)
+        if found is not None and _is_result(found, asked, progress):
+            return found
+        if not is_open:
+            raise ConnectorError("the service ended the request without a result; see its log")
+
+
+def _ask(settings: Config, asked: Asked, record: Callable[[Connection], None]) -> bool:
+    """Stores the request with its row of the audit log. Returns `False` while there is a request of another command."""
+
+    def ask(connection: Connection) -> bool:
+        is_added = source.add_request(connection, asked)
+        if is_added:
+            record(connection)
+        return is_added
 
     with changing(settings) as store:
-        store.change(ask)
+        return store.change(ask)
 
 
-async def _by_service(settings: Config, asked: Asked, key: str, kind: type[source.T], progress: Progress) -> source.T:
-    """Waits for the result of the service. Raises `ConnectorError` when it does not take the request."""
-    waited = 0.0
-    while True:
+@dataclass(slots=True)
+class _Waiting:
+    """How long the request, or that of another command before it, is not taken, and no service runs."""
+
+    untaken_seconds: float = 0.0
+    alone_seconds: float = 0.0
+
+    async def poll(self, settings: Config, asked: Asked) -> None:
+        """Waits for a moment. Raises `ConnectorError`, and takes the request back, when waiting makes no sense."""
         await asyncio.sleep(POLL_SECONDS)
-        waited += POLL_SECONDS
         with reading(settings) as connection:
-            is_waiting = source.read(connection, ASKED_KEY, Asked) is not None
-            found = source.read(connection, key, kind)
-        if is_waiting and waited > TAKEN_SECONDS:
-            with changing(settings) as store:
-                store.change(source.take_request)
-            raise ConnectorError(
+            current = source.read(connection, ASKED_KEY, Asked)
+            runs = has_workers(connection)
+        is_untaken = current is not None and not current.taken
+        self.untaken_seconds = self.untaken_seconds + POLL_SECONDS if is_untaken else 0.0
+        self.alone_seconds = 0.0 if runs else self.alone_seconds + POLL_SECONDS
+        if self.untaken_seconds > TAKEN_SECONDS:
+            problem = (
                 "the running service does not take this request: it has no hireflix.api_key or is an older version; "
                 "set the key and restart it, or stop it and run this command again"
             )
-        if found is not None and _is_result(found, asked, progress):
-            return found
+        elif self.alone_seconds > TAKEN_SECONDS:
+            problem = "the service stopped before it had a result; what it read is stored: run this command again"
+        else:
+            return
+        with changing(settings) as store:
+            store.change(lambda connection: source.end_request(connection, asked.at))
+        raise ConnectorError(problem)
 
 
 def _is_result(found: object, asked: Asked, progress: Progress) -> bool:

@@ -88,7 +88,11 @@ class Reconcile(msgspec.Struct, frozen=True):
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """A request of a command to the service that holds the store. `what` is `BACKFILL_KEY` or `RECONCILE_KEY`."""
+    """A request of a command to the service that holds the store. `what` is `BACKFILL_KEY` or `RECONCILE_KEY`.
+
+    `at` (epoch milliseconds) identifies it. The service marks it `taken`, and deletes it when the result is stored. A
+    request that the end of the service interrupts is carried out by the next one.
+    """
 
     what: str
     at: int
@@ -96,6 +100,7 @@ class Asked(msgspec.Struct, frozen=True):
     since: int | None = None
     accept: bool = False
     complete: bool = True
+    taken: bool = False
     v: int = 1
 
 
@@ -119,11 +124,27 @@ def write(connection: Connection, key: str, document: msgspec.Struct) -> None:
     upsert(connection, meta, [{"key": key, "value": msgspec.json.encode(document).decode()}], ["key"])
 
 
+def add_request(connection: Connection, asked: Asked) -> bool:
+    """Stores a request. Returns `False` while there is another one."""
+    if read(connection, ASKED_KEY, Asked) is not None:
+        return False
+    write(connection, ASKED_KEY, asked)
+    return True
+
+
 def take_request(connection: Connection) -> Asked | None:
-    """Returns the request of a command, and deletes it."""
+    """Marks the request of a command as taken, and returns it; `None` without one."""
     found = read(connection, ASKED_KEY, Asked)
-    connection.execute(delete(meta).where(meta.c.key == ASKED_KEY))
+    if found is not None and not found.taken:
+        write(connection, ASKED_KEY, msgspec.structs.replace(found, taken=True))
     return found
+
+
+def end_request(connection: Connection, asked_at: int) -> None:
+    """Deletes a request whose result is stored, or that its command gives up."""
+    found = read(connection, ASKED_KEY, Asked)
+    if found is not None and found.at == asked_at:
+        connection.execute(delete(meta).where(meta.c.key == ASKED_KEY))
 
 
 def settled(connection: Connection, after: int, now: int, columns: Sequence[Any], limit: int) -> list[Any]:

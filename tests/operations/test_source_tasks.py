@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
+from sqlalchemy import insert
 
+from connector.app import open_event_store
+from connector.config import load
 from connector.delivery.periodic import TaskContext
-from connector.errors import LeaseLost
+from connector.emulators.faults import Fault, FaultKind
+from connector.errors import ConnectorError, LeaseLost
 from connector.hireflix import EnrichedField
 from connector.hireflix.api import HireflixApi, HireflixError
+from connector.operations import source_tasks
+from connector.operations.backfill import EVERYTHING
 from connector.operations.source import put
-from connector.operations.source_tasks import COMPLETE_SECONDS, Enriching, SourceTasks
+from connector.operations.source_tasks import COMPLETE_SECONDS, Enriching, SourceTasks, backfill_for_command
 from connector.operations.status import health
+from connector.role import Secrets
 from connector.store import schema
 from connector.store import source as documents
 from connector.store.source import ASKED_KEY, BACKFILL_KEY, RECONCILE_KEY, Asked, Backfill, Reconcile
-from tests.operations.hireflix_world import HOUR, at_once, fill, source_at
+from connector.store.sqlite.database import StoreLock
+from tests.operations.hireflix_world import HOUR, at_once, fill, silent, source_at
 
 
 class Impatient:
@@ -37,14 +46,13 @@ async def source(tmp_path):
         yield one
 
 
-@pytest.fixture
-async def tasks(source):
+def make_tasks(source):
     key = source.server.key
 
     def open_api():
         return HireflixApi(key, source.server.api_url, now=source.clock.now, sleep=at_once)
 
-    found = SourceTasks(
+    return SourceTasks(
         open_api,
         source.store,
         Impatient(source.clock),
@@ -52,6 +60,11 @@ async def tasks(source):
         enriching=Enriching([EnrichedField.COMMENTS]),
         on_reconciled=lambda _: None,
     )
+
+
+@pytest.fixture
+async def tasks(source):
+    found = make_tasks(source)
     yield found
     await found.stop()
 
@@ -132,27 +145,99 @@ async def test_a_process_that_lost_the_lease_writes_nothing_about_its_progress(s
 
 async def test_a_request_of_a_command_is_answered(source, tasks):
     tasks.start()
-    await put(source.store, ASKED_KEY, Asked(BACKFILL_KEY, 7))
+    at = source.clock.now()
+    await put(source.store, ASKED_KEY, Asked(BACKFILL_KEY, at))
 
-    async def done():
-        found = await stored(source, BACKFILL_KEY, Backfill)
-        return found is not None and found.finished_at is not None and found.asked_at == 7
-
-    await eventually(done)
-    assert await stored(source, ASKED_KEY, Asked) is None
+    await eventually(lambda: is_ended(source))
+    found = await stored(source, BACKFILL_KEY, Backfill)
+    assert found.finished_at is not None
+    assert found.asked_at == at
 
 
 async def test_a_request_that_fails_is_answered_with_the_reason(source, tasks):
     tasks.start()
-    await put(source.store, ASKED_KEY, Asked(RECONCILE_KEY, 8))
+    at = source.clock.now()
+    await put(source.store, ASKED_KEY, Asked(RECONCILE_KEY, at))
 
     async def done():
         found = await stored(source, RECONCILE_KEY, Reconcile)
-        return found is not None and found.asked_at == 8
+        return found is not None and found.asked_at == at
 
     await eventually(done)
     answer = await stored(source, RECONCILE_KEY, Reconcile)
     assert "connector backfill" in answer.error
+
+
+async def test_a_request_that_a_stop_interrupts_is_answered_by_the_next_service(source, tasks):
+    await put(source.store, ASKED_KEY, Asked(BACKFILL_KEY, source.clock.now()))
+    source.server.faults.add(Fault(FaultKind.HANG))
+    tasks.start()
+    await eventually(lambda: is_taken(source))
+    await tasks.stop()
+    assert await is_taken(source)
+
+    source.server.faults.clear()
+    following = make_tasks(source)
+    following.start()
+    await eventually(lambda: is_ended(source))
+    await following.stop()
+    assert (await stored(source, BACKFILL_KEY, Backfill)).finished_at is not None
+
+
+async def test_a_request_from_long_before_the_start_is_dropped(source, tasks):
+    """Its user does not expect any more that many deletions are applied."""
+    source.clock.advance(2 * HOUR)
+    asked = Asked(RECONCILE_KEY, source.clock.now() - 2 * HOUR * 1000, accept=True, taken=True)
+    await put(source.store, ASKED_KEY, asked)
+    tasks.start()
+    await eventually(lambda: is_ended(source))
+    assert await stored(source, RECONCILE_KEY, Reconcile) is None
+
+
+async def test_commands_at_the_same_time_are_answered_one_after_the_other(source, tasks, tmp_path):
+    file = tmp_path / "connector.db"
+    asking = commands_for(source, tmp_path)
+    with StoreLock(file):
+        await source.store.write(heartbeat)
+        tasks.start()
+        done = await asyncio.gather(*(asyncio.to_thread(asking) for _ in range(2)))
+    assert [each.read for each in done] == [60, 60]
+    assert len({each.asked_at for each in done}) == 2
+
+
+async def test_a_command_ends_when_the_service_stops_before_it_has_a_result(source, tmp_path, monkeypatch):
+    """The request was taken, and no process has a heartbeat."""
+    monkeypatch.setattr(source_tasks, "TAKEN_SECONDS", 0.0)
+    await put(source.store, ASKED_KEY, Asked(BACKFILL_KEY, 7, taken=True))
+    with StoreLock(tmp_path / "connector.db"), pytest.raises(ConnectorError, match="run this command again"):
+        await asyncio.to_thread(commands_for(source, tmp_path))
+
+
+def commands_for(source, folder):
+    """A function that runs a backfill as a command does, with a store that a service holds."""
+    file = folder / "config.toml"
+    file.write_text('[store]\nurl = "sqlite:///connector.db"\n[sinks.sheet]\ntype = "console"\n')
+    key = {"CONNECTOR_HIREFLIX__API_KEY": source.server.key, "CONNECTOR_HIREFLIX__API_URL": source.server.api_url}
+    settings = load(file, environ=key, needs=Secrets.NONE)
+
+    def command():
+        return asyncio.run(backfill_for_command(settings, open_event_store, EVERYTHING, silent, actor="cli:ana"))
+
+    return command
+
+
+def heartbeat(connection):
+    at = time.time_ns() // 1_000_000
+    connection.execute(insert(schema.process).values(name="box:1:a", role="all", started_at=at, seen_at=at))
+
+
+async def is_taken(source):
+    found = await stored(source, ASKED_KEY, Asked)
+    return found is not None and found.taken
+
+
+async def is_ended(source):
+    return await stored(source, ASKED_KEY, Asked) is None
 
 
 async def eventually(condition):
