@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from statistics import median
 from typing import Any, Self
 
-from connector.languages import Language
+from connector.languages import Language, ngettext_noop
 from connector.sink import FollowUp, Interview, Result, RetryLater, Stage
 from sinks.chat.config import local, midnight_ms
 from sinks.chat.content import POSITION_UNITS, Content, Line
@@ -110,23 +110,30 @@ def summary_content(figures: Mapping[str, Figures], start: date, language: Langu
     headline = "📊 " + language.gettext("Week of {day}").format(day=language.day(start))
     more = len(ordered) - LINES_MAX
     rest = language.ngettext("and {count} more position", "and {count} more positions", more)
+    notes = [rest.format(count=language.number(more))] if more > 0 else []
+    notes.append(language.gettext("in brackets: the difference from the week before"))
     return Content(
         headline=headline,
         notification=headline,
         lines=tuple(Line(_line(each, language)) for each in ordered[:LINES_MAX]),
-        footer=rest.format(count=language.number(more)) if more > 0 else "",
+        footer=" · ".join(notes),
     )
+
+
+_INVITED = ngettext_noop("{count} invited ({difference})", "{count} invited ({difference})")
+_FINISHED = ngettext_noop("{count} finished ({difference})", "{count} finished ({difference})")
+_DECIDED = ngettext_noop("{count} decided ({difference})", "{count} decided ({difference})")
 
 
 def _line(figures: Figures, language: Language) -> str:
     now, before, gettext = figures.now, figures.before, language.gettext
     position = clean(figures.position, POSITION_UNITS) or gettext("no position")
     parts = [
-        phrase.format(count=language.number(count), difference=f"{count - earlier:+d}")
+        language.ngettext(*phrase, count).format(count=language.number(count), difference=f"{count - earlier:+d}")
         for phrase, count, earlier in (
-            (gettext("{count} invited ({difference})"), now.invited, before.invited),
-            (gettext("{count} finished ({difference})"), now.finished, before.finished),
-            (gettext("{count} decided ({difference})"), now.decided, before.decided),
+            (_INVITED, now.invited, before.invited),
+            (_FINISHED, now.finished, before.finished),
+            (_DECIDED, now.decided, before.decided),
         )
     ]
     if now.waits_ms and before.waits_ms:

@@ -44,7 +44,7 @@ class CellKind(StrEnum):
 
 
 def cell_value(kind: CellKind, value: object) -> CellValue:
-    """Returns the value of a cell of this kind; `None` for what is unknown, empty or not of that kind.
+    """Returns the value of a cell of this kind; `None` for what is unknown, blank or not of that kind.
 
     Text is cleaned and cut, times are epoch milliseconds, a link is an http or https URL.
     """
@@ -66,7 +66,8 @@ def _cut(text: str) -> str:
 
 
 def _text_value(value: object) -> CellValue:
-    return clean_text(str(value)) or None if value is not None else None
+    text = clean_text(str(value)) if value is not None else ""
+    return text if text.strip() else None  # a cell with a space looks empty, but a filter does not count it as empty
 
 
 def _number_value(value: object) -> CellValue:

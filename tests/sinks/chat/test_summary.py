@@ -42,7 +42,8 @@ def test_the_time_to_a_decision_is_the_median():
     text = as_text(summary_content(figures(*decided), START_OF_WEEK, ENGLISH))
     assert text == (
         "📊 Week of 2 March\n"
-        "Graduate Program: 0 invited (+0), 3 finished (+3), 3 decided (+3), median 2 days to a decision"
+        "Graduate Program: 0 invited (+0), 3 finished (+3), 3 decided (+3), median 2 days to a decision\n"
+        "in brackets: the difference from the week before"
     )
 
 
@@ -51,8 +52,9 @@ def test_the_summary_is_in_the_language_of_the_chat():
     text = as_text(summary_content(figures(*decided), START_OF_WEEK, SPANISH))
     assert text == (
         "📊 Semana del 2 de marzo\n"
-        "Graduate Program: 0 con invitación (+0), 1 terminaron (+1), 1 con decisión (+1), "
-        "mediana de 1 día hasta la decisión"
+        "Graduate Program: 0 invitaciones (+0), 1 terminó (+1), 1 decisión (+1), "
+        "mediana de 1 día hasta la decisión\n"
+        "entre paréntesis: la diferencia con la semana anterior"
     )
 
 
@@ -70,7 +72,7 @@ def test_the_busiest_position_comes_first_and_deleted_interviews_do_not_count():
         for n in (2, 3)
     ]
     gone = make_interview(number=4, position_id="p3", position_name="Gone", stage=Stage.DELETED, created_at=BEGIN)
-    lines = as_text(summary_content(figures(few, gone, *many), START_OF_WEEK, ENGLISH)).splitlines()[1:]
+    lines = as_text(summary_content(figures(few, gone, *many), START_OF_WEEK, ENGLISH)).splitlines()[1:-1]
     assert [line.split(":")[0] for line in lines] == ["Many", "Few"]
 
 

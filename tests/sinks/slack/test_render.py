@@ -344,7 +344,7 @@ def test_a_digest_is_in_the_language_of_the_chat() -> None:
     assert as_text(digest_content(FULL_DIGEST, style)).splitlines() == [
         (
             "Cook · 14 terminaron: Ana G., Søren K. y 12 más · 6 con puntuación · 2 preseleccionados · 1 descartado · "
-            "1 cambió de etapa · 1.212 con invitación"
+            "1 cambió de etapa · 1.212 invitaciones"
         ),
         "[Abrir en Hireflix] https://admin.hireflix.com/en/jobs/p1",
         "2025-09-10 10:26 UTC → 2025-09-10 11:26 UTC",

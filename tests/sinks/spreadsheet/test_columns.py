@@ -116,6 +116,11 @@ def test_what_is_unknown_is_empty():
     assert {name for name, value in values.items() if value is not None} == {"updated_at", "interview_id"}
 
 
+@pytest.mark.parametrize("name", ["", " ", " \u200b", "\n"])
+def test_a_blank_text_is_an_empty_cell(name):
+    assert values_of(candidate_email=name)["candidate_email"] is None
+
+
 def test_an_unknown_stage_is_shown_in_the_word_of_hireflix():
     assert values_of(stage=Stage.UNKNOWN, status="on hold")["stage"] == "on hold"
 
