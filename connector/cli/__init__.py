@@ -86,6 +86,11 @@ COMMANDS: Mapping[str, Command] = {
 class LazyGroup(TyperGroup):
     """Imports a command when it is called, and converts a `ConnectorError` into a message and an exit code."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if any("\ud800" <= char <= "\udfff" for arg in args for char in arg):  # neither JSON nor a store can hold it
+            ctx.fail("An argument is not UTF-8 text.")
+        return super().parse_args(ctx, args)
+
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the library's signature
         return list(COMMANDS)
 

@@ -310,16 +310,16 @@ def positions(connection: Connection) -> list[tuple[str, str]]:
     return sorted(found)
 
 
-def _within_column(id_: int | None) -> int | None:
-    """Returns an id as its column can hold it, because databases refuse greater numbers. No row has the greatest id."""
-    return None if id_ is None else min(id_, ID_MAX)
+def _within_column(id_: int) -> int:
+    """Returns an id as its column can hold it, because databases refuse other numbers. No row has id 0 or `ID_MAX`."""
+    return min(max(id_, 0), ID_MAX)
 
 
 def event_conditions(wanted: ListingFilter) -> list[ColumnElement[bool]]:
     """Returns the conditions on the event table."""
     conditions = _between(event.c.received_at, wanted)
     for column, value in (
-        (event.c.seq, _within_column(wanted.event)),
+        (event.c.seq, None if wanted.event is None else _within_column(wanted.event)),
         (event.c.name, wanted.name),
         (event.c.kind, wanted.kind),
         (event.c.interview_id, wanted.interview),
@@ -335,13 +335,13 @@ def delivery_conditions(connection: Connection, wanted: ListingFilter) -> list[C
     """Returns the conditions on a delivery, for a statement on the delivery table alone."""
     conditions = _between(delivery.c.since, wanted)
     if wanted.ids:
-        conditions.append(among(connection, delivery.c.id, [min(id_, ID_MAX) for id_ in wanted.ids]))
+        conditions.append(among(connection, delivery.c.id, [_within_column(id_) for id_ in wanted.ids]))
     if wanted.states:
         conditions.append(or_(*(in_state(state) for state in wanted.states)))
     for column, value in (
         (delivery.c.sink, wanted.sink),
         (delivery.c.interview_id, wanted.interview),
-        (delivery.c.event_seq, _within_column(wanted.event)),
+        (delivery.c.event_seq, None if wanted.event is None else _within_column(wanted.event)),
         (delivery.c.reason, wanted.reason),
     ):
         if value is not None:
@@ -540,7 +540,3 @@ def _delivery_row(row: Any) -> DeliveryRow:
         purpose=row.purpose,
         silent=bool(row.silent),
     )
-
-
-def _names(entered: str) -> list[str]:
-    return [name for name in entered.split(",") if name]

@@ -156,6 +156,7 @@ def test_all_problems_of_a_config_file_are_reported_at_once_and_nothing_is_creat
         (["resume", "chat", "--refill", "--accept"], "exclude each other"),
         (["statsu"], "No such command 'statsu'. Did you mean 'status'?"),
         (["frobnicate"], "No such command 'frobnicate'."),
+        (["interviews", "--search", "J\udcfcrgen"], "An argument is not UTF-8 text."),
     ],
 )
 def test_bad_usage_says_what_is_wrong(words, says, monkeypatch, tmp_path):

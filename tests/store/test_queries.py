@@ -168,7 +168,7 @@ def test_the_names_of_all_sinks_are_listed(world):
     assert queries.sink_names(world.connection) == ["chat", "graduates", "sheet"]
 
 
-@pytest.mark.parametrize("id_", [10**15, 2**63, 10**25])
+@pytest.mark.parametrize("id_", [10**15, 2**63, 10**25, -1, -(10**25)])
 def test_an_id_that_no_row_can_have_finds_nothing(world, id_):
     assert queries.events(world.connection, ListingFilter(event=id_), 10) == []
     assert queries.deliveries(world.connection, ListingFilter(event=id_), 10) == []
