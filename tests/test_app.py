@@ -166,12 +166,12 @@ async def test_a_database_that_turns_out_to_be_another_versions_ends_the_process
         postgres.rows(server.url, "UPDATE alembic_version SET version_num = '0001' RETURNING 1")
 
 
-async def test_a_worker_stores_the_events_that_it_makes_itself_also_without_an_api_key(server, tmp_path):
+async def test_a_worker_stores_the_events_that_it_makes_itself_also_without_an_api_key(postgres_url, tmp_path):
     """For example the new name of a position, for its other interviews."""
     body = b'{"event": "interview.create", "date": 1, "data": {"id": "of-a-worker"}}'
-    async with running(config_of(tmp_path, server.url), [SECRET], Role.WORKER) as service:
+    async with running(config_of(tmp_path, postgres_url), [SECRET], Role.WORKER) as service:
         await service.store.offer(read(body, 1), body)
-    assert postgres.rows(server.url, "SELECT 1 FROM event WHERE interview_id = 'of-a-worker'")
+    assert postgres.rows(postgres_url, "SELECT 1 FROM event WHERE interview_id = 'of-a-worker'")
 
 
 async def test_a_service_runs_retention_and_stores_the_run(tmp_path):
