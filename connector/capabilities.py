@@ -64,6 +64,10 @@ class Difference:
     detail: str = ""
 
 
+DELETED_BY_USERS = "deleted by users"
+"""The kind of a row that is missing because users deleted it. Such a row is in sync."""
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """The result of `verify` at `at` (epoch milliseconds).

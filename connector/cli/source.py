@@ -9,10 +9,11 @@ from typing import Annotated
 
 import msgspec
 import typer
+from sqlalchemy import Connection
 
 from connector import logging
 from connector.app import open_event_store
-from connector.capabilities import Verifies
+from connector.capabilities import DELETED_BY_USERS, Report, Verifies
 from connector.cli import FAILED
 from connector.cli import options as o
 from connector.cli.output import print_hint, progress_bar, safe, show_json
@@ -93,16 +94,20 @@ def reconcile(
 
 @dataclass(frozen=True, slots=True)
 class _Proof:
-    """Compares the number of interviews in Hireflix with the rows of a sheet. `pending` deliveries are not in the sheet
-    yet.
+    """Compares the number of interviews in Hireflix with the rows of a sheet: `rows`, and the rows that users deleted.
+    `pending` deliveries are not in the sheet yet.
     """
 
     sink: str
     interviews: int
     expected: int
-    rows: int
     pending: int
+    deleted: int = 0
     problem: str = ""
+
+    @property
+    def rows(self) -> int:
+        return self.expected - self.deleted
 
     @property
     def is_right(self) -> bool:
@@ -115,7 +120,8 @@ class _Proof:
         if self.expected != self.interviews:
             those = f"{self.expected} of {those} (by routes, without erased ones)"
         later = f", {counted(self.pending, 'delivery', 'deliveries')} pending" if self.pending else ""
-        return f"{those} = {self.rows} rows in {self.sink}{later}"
+        deleted = f" and {self.deleted} that users deleted" if self.deleted else ""
+        return f"{those} = {counted(self.rows, 'row', 'rows')} in {self.sink}{deleted}{later}"
 
 
 def _proofs(settings: Config, result: Reconcile) -> Iterator[_Proof]:
@@ -123,17 +129,24 @@ def _proofs(settings: Config, result: Reconcile) -> Iterator[_Proof]:
     for name, entry in settings.sinks.items():
         if not issubclass(entry.cls, Verifies):
             continue
-        with reading(settings) as connection:
-            shown = source.shown_in(connection, name)
-            pending = next((each.pending for each in sinks(connection, 0, None) if each.name == name), 0)
-        problem = ""
+        problem, report = "", None
         try:
             report = asyncio.run(verification.verify(settings, verification.verifiable(settings, name), _quiet))
             if not report.in_sync:
                 problem = f"the sheet differs from the store: run `connector verify {name} --repair`"
         except verification.NotVerified as error:
             problem = str(error)
-        yield _Proof(name, result.interviews, shown, shown, pending, problem)
+        with reading(settings) as connection:
+            shown = source.shown_in(connection, name)
+            deleted = 0 if report is None else _deleted(connection, name, report)
+            pending = next((each.pending for each in sinks(connection, 0, None) if each.name == name), 0)
+        yield _Proof(name, result.interviews, shown, pending, deleted, problem)
+
+
+def _deleted(connection: Connection, sink: str, report: Report) -> int:
+    """Returns how many of the interviews in Hireflix have no row because users deleted it."""
+    listed = [each.key for each in report.differences if each.kind == DELETED_BY_USERS]
+    return source.shown_in(connection, sink, listed) + report.counts.get(DELETED_BY_USERS, 0) - len(listed)
 
 
 def _quiet(_done: int, _total: int) -> None:
@@ -157,7 +170,14 @@ def _document(result: Reconcile, proofs: list[_Proof]) -> dict[str, object]:
     wanted = ("ended_at", "interviews", "pages", "added", "held", "missed", "silent_since")
     document = {name: value for name, value in msgspec.structs.asdict(result).items() if name in wanted}
     rows = [
-        {"sink": p.sink, "expected": p.expected, "rows": p.rows, "pending": p.pending, "problem": p.problem}
+        {
+            "sink": p.sink,
+            "expected": p.expected,
+            "rows": p.rows,
+            "deleted_by_users": p.deleted,
+            "pending": p.pending,
+            "problem": p.problem,
+        }
         for p in proofs
     ]
     return document | {"sheets": rows}

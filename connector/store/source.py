@@ -200,10 +200,12 @@ def positions(connection: Connection, known: Collection[str]) -> list[Position]:
     return [Position(id_, name) for id_, name in rows if id_ not in known]
 
 
-def shown_in(connection: Connection, sink: str) -> int:
-    """Returns how many interviews a sink shows that are not deleted or erased."""
+def shown_in(connection: Connection, sink: str, among_ids: Sequence[str] | None = None) -> int:
+    """Returns how many interviews a sink shows that are not deleted or erased; with `among_ids` how many of those."""
     joined = subscription.join(interview, interview.c.id == subscription.c.interview_id)
     mine = select(func.count()).select_from(joined).where(subscription.c.sink == sink, *_present())
+    if among_ids is not None:
+        mine = mine.where(among(connection, interview.c.id, among_ids))
     return int(connection.execute(mine).scalar_one())
 
 

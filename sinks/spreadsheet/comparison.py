@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
-from connector.capabilities import Difference, Report
+from connector.capabilities import DELETED_BY_USERS, Difference, Report
 
 REPORTED_MAX = 1_000
 """Most differences that a report lists."""
@@ -23,7 +23,7 @@ class ComparisonResult(StrEnum):
     PROTECTED = "protected"
     NO_TAB = "no tab"
     CORRECTED = "corrected by users"
-    DELETED = "deleted by users"
+    DELETED = DELETED_BY_USERS
     PENDING = "pending"
 
 

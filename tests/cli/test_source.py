@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from openpyxl import load_workbook
 
 from connector.emulators.hireflix import Account, HireflixEmulator
 from connector.store.schema import audit, event, interview
@@ -134,3 +135,16 @@ def test_neither_a_backfill_nor_a_reconcile_brings_an_erased_person_back(source,
     assert "no difference between Hireflix and the store" in source("reconcile").stdout
     assert len(world.rows(interview)) == 23
     assert [row.body for row in world.rows(event, interview_id=erased)] == [None]
+
+
+def test_the_proof_does_not_count_rows_that_users_deleted(source, run, tmp_path):
+    source("backfill")
+    assert run("verify", "sheet", "--repair").exit_code == 0
+    file = tmp_path / "sheet.xlsx"
+    book = load_workbook(file)
+    book["Interviews"].delete_rows(2, 3)
+    book.save(file)
+
+    result = source("reconcile")
+
+    assert result.stdout.splitlines()[-1] == "24 interviews in Hireflix = 21 rows in sheet and 3 that users deleted"
