@@ -22,8 +22,10 @@ from sinks.google_sheets.api_requests import COLUMN_TAG, DECISION_TAG, Request
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.decision_rules import Choices, SeenTab, SettledChoice, labels, observe, read_choices
 from sinks.google_sheets.errors import CallFailed, FailureMeaning, SheetsFailure
+from sinks.google_sheets.repair import recall_rows
 from sinks.google_sheets.sheet_view import TOP_ROWS, TabView, column_texts, read_view
 from sinks.google_sheets.sheets_client import Calls, read_cells, read_decisions
+from sinks.google_sheets.state import read_tab_note, tab_name
 from sinks.google_sheets.write_planner import FixedTag, zone_of
 from sinks.spreadsheet.columns import KEY, header_key
 
@@ -33,6 +35,8 @@ SOON = timedelta(seconds=31)
 """Delay of the next read, while a value has to stay unchanged."""
 WRITES_MAX = 3
 """Most writes of notes in one call: rows may move between each read and write."""
+SAMPLE_ROWS = 10
+"""Rows of a tab whose notes show whether it is a tab of this sink; users may have pasted other rows above them."""
 WIDTH_PIXELS = 110
 """Width of the column."""
 ACTOR = "sheet"
@@ -134,11 +138,15 @@ class DecisionOutcomes:
 class DecisionColumn:
     """One call of the decision column."""
 
-    def __init__(self, name: str, config: GoogleSheetsConfig, calls: Calls, context: Context) -> None:
+    def __init__(
+        self, name: str, config: GoogleSheetsConfig, calls: Calls, context: Context, own_tabs: set[int]
+    ) -> None:
+        """`own_tabs` are ids of tabs that are known to be those of this sink; those that are found are added."""
         self._name = name
         self._config = config
         self._calls = calls
         self._context = context
+        self._own_tabs = own_tabs
         self._done = DecisionOutcomes({}, {}, [], [])
         self._choices = Choices(config.decision_column)
 
@@ -177,7 +185,23 @@ class DecisionColumn:
 
     async def _read(self) -> list[DecisionTab]:
         filters = [api_requests.keyed_filter(COLUMN_TAG, KEY), api_requests.keyed_filter(DECISION_TAG, "1")]
-        return await self._calls.fetch_and(read_decisions(filters), read_tabs)
+        tabs = await self._calls.fetch_and(read_decisions(filters), read_tabs)
+        others = [tab for tab in tabs if tab.sheet_id not in self._own_tabs]
+        if others:
+            self._own_tabs |= await self._ids_of_own_tabs(others)
+        return [tab for tab in tabs if tab.sheet_id in self._own_tabs]
+
+    async def _ids_of_own_tabs(self, tabs: Sequence[DecisionTab]) -> set[int]:
+        """Returns the ids of tabs of this sink, as far as the first rows of `tabs` name them. Other tabs are those of
+        other sinks in the same spreadsheet.
+        """
+        names = {""}
+        if self._config.per_position:
+            samples = {id_ for tab in tabs for id_, _ in tab.rows()[:SAMPLE_ROWS]}
+            names |= {note.tab for note in (await recall_rows(self._context, samples)).values()}
+        notes = await self._context.get_notes([tab_name(name) for name in sorted(names)])
+        ids = {read_tab_note(note).sheet_id for note in notes.values()}
+        return {id_ for id_ in ids if id_ is not None}
 
     # decisions of users
 

@@ -232,6 +232,8 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
         super().__init__(name, config)
         self._client = SheetsClient(config, self.call_timeout)
         self._memory = Memory()
+        self._own_tabs: set[int] = set()
+        """Ids of tabs of this sink, for the decision column; a restart may lose them."""
         self._has_forgotten_choices = False
         """Whether the notes about a decision column that is no longer configured were deleted."""
 
@@ -304,7 +306,7 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
         if not deliveries:
             return DecisionOutcomes({}, kept, [], [])
         calls = Calls(self.name, self._client, account, context)
-        done = await DecisionColumn(self.name, self.config, calls, context).run(deliveries, notes)
+        done = await DecisionColumn(self.name, self.config, calls, context, self._own_tabs).run(deliveries, notes)
         done.notes = {**kept, **done.notes}
         return done
 

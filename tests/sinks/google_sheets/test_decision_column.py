@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from connector.capabilities import DECIDED, ERASE, Schedules, decided_key
@@ -287,3 +289,50 @@ async def test_an_erased_interview_is_forgotten(sheet):
     call = Delivery(id="erase", key=sheet.ids[0], event=None, interview=interview, follow_up=erase)
     await sheet.read(call)
     assert sheet.ids[0] not in str(sheet.harness.context.notes["decisions"])
+
+
+async def in_another_tab(make_harness, sheet, **settings):
+    """Returns another sink that shows the same interviews in a tab of the same spreadsheet."""
+    harness = make_harness(worksheet="Everything", **settings)
+    harness.config = harness.config.model_copy(update={"spreadsheet": sheet.harness.id})
+    harness.id = sheet.harness.id
+    await harness.restart()
+    other = DecisionSheet(harness)
+    await harness.settle(*other.interviews)
+    return other
+
+
+async def test_the_tab_of_another_sink_gets_no_column_and_hides_no_decision(make_harness, sheet):
+    await in_another_tab(make_harness, sheet)
+    assert [await sheet.read(), await sheet.read()] == [[], []]
+    assert sheet.google.header(sheet.harness.id, "Everything") == TITLES
+    sheet.choose(sheet.ids[1], "Advance")
+    assert [await sheet.read(), await sheet.read()] == [[], [(sheet.ids[1], Decision.SHORTLIST, False)]]
+
+
+async def test_of_two_sinks_with_a_column_in_one_spreadsheet_each_reads_its_own(make_harness, sheet):
+    other = await in_another_tab(make_harness, sheet, decision_column=TITLE)
+    assert [await one.read() for one in (other, sheet) * 2] == [[]] * 4
+    sheet.choose(sheet.ids[1], "Reject")
+    assert [await other.read(), await other.read()] == [[], []]
+    assert [await sheet.read(), await sheet.read()] == [[], [(sheet.ids[1], Decision.DISCARD, False)]]
+    assert await sheet.show(sheet.ids[1]) == Delivered()
+    place = sheet.google.header(sheet.harness.id, "Everything").index(TITLE)
+    assert not any("note" in sheet.google.cell(sheet.harness.id, "Everything", row, place) for row in range(1, 4))
+
+
+async def test_choices_in_the_tabs_of_all_positions_count(make_harness):
+    one = DecisionSheet(make_harness(decision_column=TITLE, worksheet="{position}"))
+    names = ["Cook", "Baker", "Cook"]
+    await one.harness.settle(
+        *(
+            replace(each, values={**each.values, "position_id": name, "position_name": name})
+            for each, name in zip(one.interviews, names, strict=True)
+        )
+    )
+    assert [await one.read(), await one.read()] == [[], []]
+    for tab in ("Cook", "Baker"):
+        one.person.edit(tab, 1, one.harness.place(TITLE, tab), "Advance")
+    await one.read()
+    await one.harness.restart()
+    assert sorted(id_ for id_, _, _ in await one.read()) == one.ids[:2]
