@@ -166,8 +166,9 @@ class Waiting:
 
     The delivery stays pending, blocks no other and is not claimed alone. It settles with the call that shows the
     group (`Result.settles`). A follow-up that names the group must therefore be pending; otherwise the delivery becomes
-    due again. `reason` says what it waits for, such as `"digest at 08:00"`, or what an operator must do; `connector
-    status` shows it. `until_ms` is when it is expected to be shown (epoch milliseconds).
+    due again. `reason` says what it waits for, such as `"digest"`, or what an operator must do. It names no time:
+    `connector status` shows that of the follow-up. `until_ms` is when the delivery is expected to be shown, in epoch
+    milliseconds.
     """
 
     group: str

@@ -85,7 +85,7 @@ def _cells(sink: SinkStatus, zone: ZoneInfo, now: int) -> dict[str, object]:
         "DEAD": sink.dead,
         "DELIVERED": sink.delivered,
         "LAST DELIVERED": format_time(sink.last_delivered_at, zone),
-        "WHY": sink.reason,
+        "WHY": "" if sink.reason == sink.waits_for else sink.reason,
         "WAITS FOR": _waits_for(sink, now),
     }
 
@@ -99,11 +99,9 @@ def _state(sink: SinkStatus, zone: ZoneInfo) -> str:
 
 
 def _waits_for(sink: SinkStatus, now: int) -> str:
-    if sink.waits_for == sink.reason:
-        return ""
-    if not sink.waits_for or sink.next_try_at is None:
+    if sink.next_try_at is None:
         return sink.waits_for
-    return f"{sink.waits_for}, {format_duration(max(0, sink.next_try_at - now) / 1000)}"
+    return f"{sink.waits_for}, {format_duration((sink.next_try_at - now) / 1000)}"
 
 
 def _process_cells(process: Process, sinks: Sequence[SinkStatus], zone: ZoneInfo) -> dict[str, object]:

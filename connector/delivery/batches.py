@@ -227,7 +227,8 @@ class Poller:
             return Poll(seen, poll_at=blocked_until)
         claimed = self._claim(connection, row, now)
         if claimed is None:
-            return Poll(seen, poll_at=claim.next_due(connection, self._sink.name))
+            due = claim.next_due(connection, self._sink.name)
+            return Poll(seen, poll_at=None if due is None else due.at)
         deliveries = self._deliveries(connection, claimed, now)
         return Poll(seen, claimed, deliveries, paused=row.paused, failing=row.rest_until > 0)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self, TypeAlias
+from typing import Any, NamedTuple, Self, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, FromClause, and_, bindparam, case, exists, func, or_, select, update
 
 from connector.capabilities import DECIDED, ERASE
 from connector.errors import ConnectorError
@@ -201,16 +201,58 @@ def due_sinks(connection: Connection, owner: str, now: Now) -> list[str]:
     return list(connection.execute(statement.order_by(sink.c.name)).scalars())
 
 
-def next_due(connection: Connection, name: str) -> int | None:
-    """Returns the time at which the first row of a sink is due by its time or rate limit; `None` without pending rows.
+class Due(NamedTuple):
+    """When a row is due (epoch milliseconds), and whether a rate limit is the reason that it is not due before."""
+
+    at: int
+    is_limited: bool
+
+
+def next_due(connection: Connection, name: str) -> Due | None:
+    """Returns when the first row of a sink is due; `None` without pending rows.
 
     Blocked rows are not due before the row that blocks them, so they are not considered.
     """
-    at = case((_blocked_until() > delivery.c.not_before, _blocked_until()), else_=delivery.c.not_before)
     pending = delivery.outerjoin(bucket, bucket.c.name == delivery.c.bucket)
-    statement = select(func.min(at)).select_from(pending).where(OF_SINK, ~_is_blocked())
-    found = connection.execute(statement, {"sink": name}).scalar()
-    return None if found is None else int(found)
+    statement = select(_due_at(), _is_limited()).select_from(pending).where(OF_SINK, ~_is_blocked())
+    found = connection.execute(statement.order_by(_due_at(), _is_limited()).limit(1), {"sink": name}).first()
+    return None if found is None else Due(int(found[0]), bool(found[1]))
+
+
+def _due_at(rows: FromClause = delivery) -> ColumnElement[int]:
+    """The later of the time of a delivery and that of its rate limit."""
+    return case((_is_limited(rows), _blocked_until()), else_=rows.c.not_before)
+
+
+def _is_limited(rows: FromClause = delivery) -> ColumnElement[bool]:
+    return _blocked_until() > rows.c.not_before
+
+
+def first_shown(connection: Connection, name: str) -> tuple[str, Due] | None:
+    """Returns the reason of the waiting deliveries of a sink that are shown first, and when the call that shows them is
+    due; `None` when nothing waits for a call.
+    """
+    waiting = delivery.alias("waiting")
+    same = (waiting.c.sink == delivery.c.sink, waiting.c.wait_group == delivery.c.wait_group)
+    waits = in_state(DeliveryState.WAITING, waiting)
+    statement = (
+        select(_due_at(), _is_limited(), select(waiting.c.reason).where(*same, waits).limit(1).scalar_subquery())
+        .select_from(delivery.outerjoin(bucket, bucket.c.name == delivery.c.bucket))
+        .where(OF_SINK, delivery.c.wait_group.is_not(None), exists().where(*same, waits))
+        .order_by(_due_at())
+        .limit(1)
+    )
+    found = connection.execute(statement, {"sink": name}).first()
+    return None if found is None else (found[2] or "", Due(int(found[0]), bool(found[1])))
+
+
+def shown_at() -> ColumnElement[Any]:
+    """When the call is due that shows a waiting delivery; null without one, and for other deliveries."""
+    call = delivery.alias("call")
+    same = (call.c.sink == delivery.c.sink, call.c.wait_group == delivery.c.wait_group)
+    due = select(func.min(_due_at(call))).select_from(call.outerjoin(bucket, bucket.c.name == call.c.bucket))
+    due = due.where(*same, in_state(DeliveryState.PENDING, call), in_state(DeliveryState.WAITING))
+    return due.correlate(delivery).scalar_subquery()
 
 
 def mark(connection: Connection, lease: Lease, claim: Claim, *, state_sink: bool) -> None:

@@ -16,7 +16,7 @@ from connector.hireflix.payload import EventKind
 from connector.interview import Stage
 from connector.merge import decode, interview_of
 from connector.routing import Route, Routes
-from connector.store import subscriptions, words
+from connector.store import claim, subscriptions, words
 from connector.store.dialects import among
 from connector.store.schema import (
     DeliveryState,
@@ -229,6 +229,7 @@ def deliveries(connection: Connection, wanted: ListingFilter, limit: int) -> lis
             about.c.state.label("document"),
             about.c.position_id,
             about.c.position_name,
+            claim.shown_at().label("shown_at"),
         )
         .outerjoin(event, event.c.seq == delivery.c.event_seq)
         .outerjoin(about, about.c.id == delivery.c.interview_id)
@@ -533,7 +534,7 @@ def _delivery_row(row: Any) -> DeliveryRow:
         event_name=row.event_name or "",
         attempts=row.attempts,
         since=row.since,
-        not_before=row.not_before,
+        not_before=row.not_before if row.shown_at is None else row.shown_at,
         done_at=row.done_at,
         reason=row.reason or "",
         reference=row.reference or "",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, and_, case, func, select
@@ -24,7 +24,6 @@ from connector.store.schema import (
     DeliveryState,
     PauseKind,
     attempt,
-    bucket,
     delivery,
     event,
     in_state,
@@ -39,6 +38,8 @@ from connector.store.source import last_webhook_at
 
 REFUSALS_MS = 86_400_000
 """Refused requests of this last period are reported: a day is enough to notice a wrong secret."""
+
+A_RATE_LIMIT = "a rate limit"
 
 SinkState = Literal["ok", "delivering", "paused", "orphaned", "stopped"]
 """`stopped`: no running process delivers; only `connector.operations.status` knows it."""
@@ -211,7 +212,7 @@ def sinks(connection: Connection, now: int, configured: Collection[str] | None) 
                 lease_until=row.lease_until if row.lease_owner is not None and row.lease_until >= now else None,
                 waiting=waits.count,
                 waiting_reason=waits.reason,
-                waiting_until=waits.until,
+                waiting_until=None if waits.due is None else waits.due.at,
                 planned=queue.planned,
                 paused_by=PauseKind(row.paused) if row.paused else None,
                 paused_until=row.paused_until,
@@ -241,20 +242,21 @@ class _Queue:
 @dataclass(frozen=True, slots=True)
 class _Waiting:
     count: int = 0
-    until: int | None = None
     reason: str = ""
+    due: claim.Due | None = None
 
 
 def _waiting(connection: Connection) -> dict[str, _Waiting]:
-    """Returns per sink the number of waiting deliveries, and time and reason of the one that is shown first."""
+    """Returns per sink the number of waiting deliveries, the reason of those that are shown first, and when."""
     waits = (in_state(DeliveryState.WAITING), delivery.c.wait_group.is_not(None))
-    rows = connection.execute(
-        select(delivery.c.sink, func.count(), func.min(delivery.c.not_before)).where(*waits).group_by(delivery.c.sink)
-    ).all()
+    counts = connection.execute(select(delivery.c.sink, func.count()).where(*waits).group_by(delivery.c.sink)).all()
     found = {}
-    for name, count, until in rows:
-        first = select(delivery.c.reason).where(*waits, delivery.c.sink == name, delivery.c.not_before == until)
-        found[name] = _Waiting(count, until, connection.execute(first.limit(1)).scalar() or "")
+    for name, count in counts:
+        reason, due = claim.first_shown(connection, name) or ("", None)
+        if due is None:
+            any_of_them = select(delivery.c.reason).where(*waits, delivery.c.sink == name).limit(1)
+            reason = connection.execute(any_of_them).scalar() or ""
+        found[name] = _Waiting(count, reason, due)
     return found
 
 
@@ -293,24 +295,43 @@ def _failure(connection: Connection, row: Any) -> Any:
 
 def _next(connection: Connection, row: Any, now: int, queue: _Queue, waits: _Waiting) -> tuple[str, int | None]:
     """Returns what a sink waits for, and when it is called next."""
-    if row.paused is not None:
-        if row.paused_until is not None:
-            return "the end of the pause", row.paused_until
-        return ("the next probe", row.probe_at) if row.paused == PauseKind.BROKEN else ("", None)
-    if row.rest_until > now:
-        return "the end of a rest after failures", row.rest_until
-    if queue.pending:
-        due_at = claim.next_due(connection, row.name)
-        if due_at is not None and due_at > now:
-            return ("a rate limit" if _is_limited(connection, row.name, now) else "the next try"), due_at
-    return (waits.reason, waits.until) if waits.count else ("", None)
+    due = claim.next_due(connection, row.name) if queue.pending else None
+    pause = None if row.paused is None else PauseKind(row.paused)
+    times = Times(pause, row.paused_until, row.probe_at, row.rest_until, due, waits.reason, waits.due)
+    return next_call(times, now)
 
 
-def _is_limited(connection: Connection, name: str, now: int) -> bool:
-    """Whether a pending delivery of a sink waits for a rate limit."""
-    theirs = select(delivery.c.bucket).where(delivery.c.sink == name, in_state(DeliveryState.PENDING))
-    closed = (bucket.c.name.in_(theirs), bucket.c.full_at - bucket.c.burst_ms > now)
-    return connection.execute(select(bucket.c.name).where(*closed).limit(1)).first() is not None
+class Times(NamedTuple):
+    """What the next call of a sink depends on. `due` is that of the first pending delivery, `shown` that of the call
+    that shows what waits for `reason`.
+    """
+
+    pause: PauseKind | None = None
+    paused_until: int | None = None
+    probe_at: int = 0
+    rest_until: int = 0
+    due: claim.Due | None = None
+    reason: str = ""
+    shown: claim.Due | None = None
+
+
+def next_call(times: Times, now: int) -> tuple[str, int | None]:
+    """Returns what a sink waits for, `""` for nothing, and when it is called next. A time that has passed is `None`."""
+    what, at = _next_call(times, now)
+    return what, at if at is not None and at > now else None
+
+
+def _next_call(times: Times, now: int) -> tuple[str, int | None]:
+    if times.paused_until is not None and times.pause is not None:
+        return "the end of the pause", times.paused_until
+    if times.pause is not None:
+        return ("the next probe", times.probe_at) if times.pause is PauseKind.BROKEN else ("", None)
+    if times.rest_until > now:
+        return "the end of a rest after failures", times.rest_until
+    for due, what in ((times.due, "the next try"), (times.shown, times.reason)):
+        if due is not None and due.at > now:
+            return (A_RATE_LIMIT if due.is_limited else what), due.at
+    return times.reason, None
 
 
 def listening(connection: Connection) -> dict[str, Note]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from connector.sink import Note, Rejected, Result, RetryLater
-from sinks.chat.config import ChatConfig, local, quiet_until
+from sinks.chat.config import ChatConfig, quiet_until
 from sinks.chat.content import digest_content
 from sinks.chat.exactly_once import FALLBACK_SECONDS, Draft, abandon, post, reconcile
 from sinks.chat.record import REPEAT_EDIT, REPEAT_PAST_DIGEST, DigestRecord, InterviewRecord
@@ -32,10 +32,11 @@ def delay(config: ChatConfig, digest: DigestRecord, now: int) -> timedelta:
     return window if until is None else max(window, timedelta(milliseconds=until - now))
 
 
-def waiting_reason(config: ChatConfig, digest: DigestRecord, now: int) -> str:
-    """Returns what a delivery waits for that the digest counts at `now` (epoch milliseconds)."""
-    at = local(now, config) + delay(config, digest, now)
-    return f"{'digest at' if quiet_until(now, config) is None else 'quiet until'} {at:%H:%M}"
+def waiting_reason(config: ChatConfig, now: int) -> str:
+    """Returns what a delivery waits for that is counted in a digest at `now` (epoch milliseconds), without the time,
+    which may change.
+    """
+    return "digest" if quiet_until(now, config) is None else "digest after the quiet hours"
 
 
 async def without_settled(call: DeliveryCall, digest: DigestRecord) -> DigestRecord:
@@ -80,13 +81,13 @@ async def _remove_name(session: ChatSession, call: DeliveryCall, digest: DigestR
     config, now = session.config, call.context.now()
     later = [digest.publication(delay(config, digest, now))]
     if not digest.name_removed:
-        return superseded(waiting_reason(config, digest, now), {}, later)
+        return superseded(waiting_reason(config, now), {}, later)
     content = digest_content(digest.as_shown(), await session.style(call.context))
     result = await session.edit(digest.message_id, content, call.context, digest.fallback_error)
     if result.status is not Status.OK:
         return await _not_edited(session, call, digest, result)
     after = replace(digest, content_hash=session.content_hash(content), name_removed=False)
-    return superseded(waiting_reason(config, digest, now), {digest.key: after.note()}, later)
+    return superseded(waiting_reason(config, now), {digest.key: after.note()}, later)
 
 
 async def _edit(session: ChatSession, call: DeliveryCall, digest: DigestRecord) -> Result:

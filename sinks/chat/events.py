@@ -252,7 +252,7 @@ def _without_post(
         notes |= {each.key: each.note() for each in (past, counted) if each is not None}
         wait = digest.delay(session.config, counted, now)
         follow_ups.append(counted.publication(wait))
-        outcome = Waiting(counted.key, digest.waiting_reason(session.config, counted, now), _at(now, wait))
+        outcome = Waiting(counted.key, digest.waiting_reason(session.config, now), _at(now, wait))
     if after != record:
         notes[record.key] = after.note()
     return Result([outcome], notes, follow_ups)

@@ -394,12 +394,12 @@ def test_a_delivery_without_an_event_is_named_by_its_purpose(run, filled):
 
 
 def test_status_counts_the_deliveries_that_wait_for_a_digest(run, filled):
-    filled.settle(DeliveryState.WAITING, filled.ids("chat")[1], wait_group="digest", reason="digest at 08:00")
+    filled.settle(DeliveryState.WAITING, filled.ids("chat")[1], wait_group="digest", reason="digest")
     titles, _, *rows = run("status").stdout.splitlines()[2:]
     start = titles.index("WAITING")
     [chat] = [row for row in rows if row.startswith("chat ")]
     assert chat[start:].split()[0] == "1"
-    assert "digest at 08:00" in chat
+    assert "digest" in chat
 
 
 def test_looking_changes_nothing(run, filled):

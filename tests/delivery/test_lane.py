@@ -646,7 +646,7 @@ async def test_a_decision_about_an_interview_that_the_sink_does_not_show_is_igno
     await rig.event(interview="i1")
     with capture_logs() as logs:
         await rig.lane.step()
-    stored = await rig.store.write(lambda connection: decisions.due(connection, rig.clock.now()))
+    stored = await rig.store.write(lambda connection: decisions.due(connection, rig.clock.now(), 10))
     assert [each.interview_id for each in stored] == ["i1"]
     assert [each["event"] for each in logs].count("decision ignored: the sink does not show the interview") == 2
 

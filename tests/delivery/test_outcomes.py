@@ -198,7 +198,7 @@ def test_a_follow_up_is_about_what_it_names():
     ]
 
 
-@pytest.mark.parametrize("outcome", [Waiting("g", "digest at 08:00"), Superseded("nothing new")])
+@pytest.mark.parametrize("outcome", [Waiting("g", "digest"), Superseded("nothing new")])
 def test_what_made_no_call_is_no_evidence(outcome):
     """An outcome without a call does not show whether the destination works."""
     answer = Result([outcome])

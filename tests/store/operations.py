@@ -33,7 +33,7 @@ SETTLEMENT = Settlement(
     dead=[(4, "no")],
     retries=[Retry(5, 1, START, "later", keeps_batch=True)],
     unneeded=[(7, "nothing new")],
-    waiting=[WaitingRow(8, "g", "digest at 08:00", START)],
+    waiting=[WaitingRow(8, "g", "digest", START)],
     groups={"h": (DeliveryState.DELIVERED, "ts")},
     touched={"g"},
     unsent=[6],

@@ -220,11 +220,11 @@ def test_the_next_look_is_at_the_first_due_row(connection):
     """It is the later of its own time and that of its bucket."""
     rate_limit.block(connection, "channel", 30, START)
     add(connection, "i1", not_before=LATER)
-    assert claim.next_due(connection, "chat") == LATER
+    assert claim.next_due(connection, "chat") == (LATER, False)
     waiting = add(connection, "i2", bucket="channel")
-    assert claim.next_due(connection, "chat") == START + 30_000
+    assert claim.next_due(connection, "chat") == (START + 30_000, True)
     change(connection, waiting, not_before=START + 40_000)
-    assert claim.next_due(connection, "chat") == START + 40_000
+    assert claim.next_due(connection, "chat") == (START + 40_000, False)
 
 
 def test_a_held_back_row_is_no_reason_to_look(connection):
@@ -232,7 +232,7 @@ def test_a_held_back_row_is_no_reason_to_look(connection):
     add(connection, blocks_key=1, not_before=LATER)
     add(connection)
     assert due(connection) == []
-    assert claim.next_due(connection, "chat") == LATER
+    assert claim.next_due(connection, "chat") == (LATER, False)
 
 
 @pytest.mark.parametrize("blocks_key", [0, 1])
@@ -242,7 +242,7 @@ def test_at_the_next_look_something_is_due(connection, blocks_key):
     add(connection, "i1", blocks_key=blocks_key, not_before=LATER)
     add(connection, "i1", bucket="channel")
     add(connection, "i2", blocks_key=1, not_before=LATER + 5, bucket="channel")
-    at = claim.next_due(connection, "chat")
+    at, _ = claim.next_due(connection, "chat")
     assert due(connection, at - 1) == []
     assert due(connection, at) != []
 

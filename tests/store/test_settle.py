@@ -288,7 +288,7 @@ def waiting(connection, settled, group="digest", **columns):
     """A delivery that waits in a group, and the follow-up that shows it."""
     id_ = in_flight(connection, **columns)
     settled(
-        waiting=[WaitingRow(id_, group, "digest at 08:00", LATER)],
+        waiting=[WaitingRow(id_, group, "digest", LATER)],
         follow_ups=[follow_up("digest", "", "p1", group)],
     )
     return id_
@@ -296,7 +296,7 @@ def waiting(connection, settled, group="digest", **columns):
 
 def test_a_waiting_delivery_says_why_and_until_when(connection, settled):
     row = row_of(connection, waiting(connection, settled))
-    assert (row.state, row.reason, row.not_before) == (WAITING, "digest at 08:00", LATER)
+    assert (row.state, row.reason, row.not_before) == (WAITING, "digest", LATER)
     assert (row.blocks_key, row.batch) == (0, None)
 
 

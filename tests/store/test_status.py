@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import insert, update
 
 from connector.capabilities import REPORT, VERIFY
-from connector.store import leases, notes, settle
+from connector.store import leases, notes, queries, rate_limit, settle
+from connector.store.claim import Due
 from connector.store.ingest import VERIFY_PRIORITY
 from connector.store.leases import Pause
-from connector.store.schema import event, interview, sink
-from connector.store.status import SourceStatus, sinks, source
+from connector.store.queries import ListingFilter
+from connector.store.schema import DeliveryState, PauseKind, event, interview, sink
+from connector.store.status import A_RATE_LIMIT, SourceStatus, Times, next_call, sinks, source
 from connector.testing import START
 from tests.store.kit import DEAD, DELIVERED, SUPERSEDED, add
 
@@ -178,3 +182,67 @@ def test_a_note_that_is_no_report_harms_no_look(store, odd):
     store.execute(update(sink).values(destination="place"))
     notes.write(store, "chat", "place", {REPORT: odd})
     assert the_sink(store).verified_at is None
+
+
+# --- what a sink waits for
+
+
+AT = st.integers(NOW - 100_000, NOW + 100_000)
+DUE = st.none() | st.builds(Due, AT, st.booleans())
+TIMES = st.builds(
+    Times,
+    pause=st.none() | st.sampled_from(PauseKind),
+    paused_until=st.none() | AT,
+    probe_at=AT,
+    rest_until=AT,
+    due=DUE,
+    reason=st.just("digest"),
+    shown=DUE,
+)
+
+
+@given(TIMES)
+def test_the_time_of_the_next_call_is_never_in_the_past(times):
+    _, at = next_call(times, NOW)
+    assert at is None or at > NOW
+
+
+@given(TIMES)
+def test_a_sink_is_not_called_while_it_is_paused_or_rests(times):
+    _, at = next_call(times, NOW)
+    if at is not None and times.pause is None:
+        assert at >= times.rest_until
+
+
+@given(TIMES)
+def test_a_rate_limit_is_named_exactly_when_it_delays_the_next_call(times):
+    what, at = next_call(times, NOW)
+    limited = {due.at for due in (times.due, times.shown) if due is not None and due.is_limited}
+    free = {due.at for due in (times.due, times.shown) if due is not None and not due.is_limited}
+    if what == A_RATE_LIMIT:
+        assert at in limited
+    elif what in {"the next try", "digest"} and at is not None:
+        assert at in free
+
+
+def waits_in_digest(store, at, **values):
+    """A delivery that was to be shown at `START`, and the call that shows it, which is due at `at`."""
+    add(store, state=DeliveryState.WAITING, wait_group="digest", reason="digest", not_before=START)
+    call = {"event_seq": None, "key": "", "interview_id": "", "purpose": "digest", "wait_group": "digest"}
+    add(store, **call, priority=1_000, since=at, not_before=at, **values)
+
+
+def test_a_digest_that_was_put_off_is_expected_at_its_new_time(store):
+    """For example because the quiet hours began."""
+    waits_in_digest(store, NOW + 60_000)
+    found = the_sink(store)
+    assert (found.waits_for, found.next_try_at, found.waiting_until) == ("digest", NOW + 60_000, NOW + 60_000)
+    [waiting] = [row for row in queries.deliveries(store, ListingFilter(), 10) if row.state == "waiting"]
+    assert waiting.not_before == NOW + 60_000
+
+
+def test_a_digest_behind_a_rate_limit_is_expected_when_the_limit_ends(store):
+    rate_limit.block(store, "channel", 300, NOW)
+    waits_in_digest(store, NOW + 60_000, bucket="channel")
+    found = the_sink(store)
+    assert (found.waits_for, found.next_try_at) == (A_RATE_LIMIT, NOW + 300_000)

@@ -166,7 +166,7 @@ class Counting(Sink[SinkConfig]):
         for each in batch.deliveries:
             if each.purpose:
                 self.shown.append(await context.waiting("digest"))
-            outcomes.append(Delivered() if each.purpose else Waiting("digest", "digest at 08:00"))
+            outcomes.append(Delivered() if each.purpose else Waiting("digest", "digest"))
         if batch.deliveries[0].purpose:
             return Result(outcomes, settles={"digest": Delivered("message 1")})
         return Result(outcomes, follow_ups=[FollowUp("digest", timedelta(minutes=1), group="digest")])
