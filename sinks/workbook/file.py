@@ -33,6 +33,7 @@ FileVersion: TypeAlias = tuple[int, int, int]
 """Inode, size and time of change in nanoseconds: different after any save by any program."""
 
 _TEMPORARY = ".new"
+_CHANGED = "changed by another program meanwhile"
 _RIGHTS = "give the service's user the right to write there, or choose another `path`"
 _locks: defaultdict[str, Lock] = defaultdict(Lock)
 
@@ -183,7 +184,6 @@ def replace_file(path: Path, before: FileVersion | None, content: bytes) -> None
     Raises `InUseError` when a program opened or saved the file since `before` was read. The file's mode is kept, and a
     new file can be read by its owner only. After an error the old version is complete and no temporary file is left.
     """
-    _remove_leftovers(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_TEMPORARY}")
     try:
         with open(temporary, "xb", opener=_private) as file:
@@ -194,10 +194,13 @@ def replace_file(path: Path, before: FileVersion | None, content: bytes) -> None
             shutil.copymode(path, temporary)
         refuse_if_open(path)
         if file_version(path) != before:
-            raise InUseError("changed by another program meanwhile")
+            raise InUseError(_CHANGED)
         temporary.replace(path)
+    except FileNotFoundError:  # a rewrite by another process removed one of the two files
+        raise InUseError(_CHANGED) from None
     finally:
         temporary.unlink(missing_ok=True)
+    remove_leftovers(path)
     _sync_folder(path.parent)
 
 
@@ -206,14 +209,14 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def _remove_leftovers(path: Path) -> None:
-    """Removes temporary files of a crash that are older than the present version."""
-    saved = path.stat().st_mtime_ns if path.exists() else 0
+def remove_leftovers(path: Path) -> None:
+    """Removes the temporary files of crashes, which may hold the data of a person who is erased.
+
+    Another process that still writes to one of them writes its version again.
+    """
     for other in path.parent.iterdir():
         if other.name.startswith(f".{path.name}.") and other.name.endswith(_TEMPORARY):
-            with contextlib.suppress(FileNotFoundError):
-                if other.stat().st_mtime_ns < saved:
-                    other.unlink()
+            other.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

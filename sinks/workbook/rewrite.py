@@ -44,6 +44,8 @@ def rewrite(request: RewriteRequest) -> RewriteResult:
     try:
         path = request.path.resolve()
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if any(row.removed for row in request.rows.values()):
+            file.remove_leftovers(path)  # also when no row has to be removed
         file.refuse_if_open(path)
         before = file.file_version(path)
         if before is None:

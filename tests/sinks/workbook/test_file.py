@@ -16,7 +16,10 @@ import pytest
 
 from connector.sink import Delivered, RateLimited, RetryLater, SinkBroken, Stage
 from connector.testing import interview_id, make_delivery, make_interview, run_batch
+from sinks.spreadsheet.columns import DEFAULT_COLUMNS
 from sinks.workbook import child, file
+from sinks.workbook.rewrite import rewrite
+from sinks.workbook.state import RewriteRequest, Row, TableState
 from tests.sinks.workbook.conftest import asked
 
 WAITING = RetryLater("open in an office program", after=5.0, counts=False, pause_sink=True)
@@ -216,10 +219,25 @@ def test_what_a_crash_left_behind_is_removed_by_the_next_rewrite(tmp_path):
     (tmp_path / ".a.xlsx.0123.new").write_bytes(b"half of something")
     (tmp_path / ".other.xlsx.0123.new").write_bytes(b"not ours")
     path.write_bytes(b"old")
-    os.utime(tmp_path / ".a.xlsx.0123.new", (1, 1))
     file.replace_file(path, file.file_version(path), b"whole")
     assert names(tmp_path) == [".other.xlsx.0123.new", "a.xlsx"]
     assert path.read_bytes() == b"whole"
+
+
+def test_an_erase_removes_what_a_crash_left_behind_also_without_a_row_to_remove(tmp_path):
+    """The temporary file may hold the person whose row was not written yet."""
+    (tmp_path / ".a.xlsx.0123.new").write_bytes(b"Ada")
+    rows = {"i1": Row({column.field: None for column in DEFAULT_COLUMNS}, removed=True)}
+    rewrite(RewriteRequest("book", tmp_path / "a.xlsx", "Interviews", DEFAULT_COLUMNS, "UTC", TableState(), rows))
+    assert ".a.xlsx.0123.new" not in names(tmp_path)
+
+
+def test_a_temporary_file_that_another_process_removed_is_written_again(tmp_path, monkeypatch):
+    """Two processes may write two tabs of one file."""
+    path = tmp_path / "a.xlsx"
+    monkeypatch.setattr(file, "refuse_if_open", file.remove_leftovers)
+    with pytest.raises(file.InUseError):
+        file.replace_file(path, None, b"ours")
 
 
 def test_of_two_rewrites_of_one_version_the_second_is_refused(tmp_path):
