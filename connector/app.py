@@ -25,7 +25,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_fixed
 from connector import __version__
 from connector.config import Config, SinkEntry
 from connector.delivery.clock import Clock, ServerClock, SystemClock
-from connector.delivery.dispatcher import Dispatcher
+from connector.delivery.dispatcher import Dispatcher, log_running_calls
 from connector.delivery.heartbeat import Heartbeat
 from connector.delivery.lane import DeliveryRuntime
 from connector.delivery.listening import Listening
@@ -209,18 +209,26 @@ class Service:
         for component in self._background:
             component.start()
 
+    def running_calls(self) -> list[str]:
+        """Returns the calls that run now, with sink and kind, without personal data."""
+        return [call for caller in self._callers() for call in caller.running_calls()]
+
+    def _callers(self) -> list[Dispatcher | DecisionWorker]:
+        return [caller for caller in (self.dispatcher, self._decisions) if caller is not None]
+
     async def stop(self, force: asyncio.Event) -> None:
         """Ends incomplete requests. Running calls may finish until `stop_timeout` or `force`, also when another
         component cannot be stopped.
         """
         if self._receiver is not None:
             self._receiver.stop()
-        callers = [caller for caller in (self.dispatcher, self._decisions) if caller is not None]
+        reporting = asyncio.create_task(log_running_calls(self.running_calls, self._opened.clock))
         ends = await asyncio.gather(
-            *(caller.stop(self._stop_timeout * CALLS_SHARE, force) for caller in callers),
+            *(caller.stop(self._stop_timeout * CALLS_SHARE, force) for caller in self._callers()),
             *(component.stop() for component in self._background),
             return_exceptions=True,
         )
+        reporting.cancel()
         for error in ends:
             if isinstance(error, Exception):
                 log.error("stop failed", error=error)
@@ -318,7 +326,7 @@ async def _stop_after(
     stop: asyncio.Event, force: asyncio.Event, starting: asyncio.Task[None], service: Service
 ) -> None:
     await stop.wait()
-    log.info("stopping")
+    log.info("stopping", calls=service.running_calls())
     starting.cancel()
     await asyncio.wait([starting])
     await service.stop(force)

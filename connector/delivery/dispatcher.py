@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import structlog
 from sqlalchemy import Connection
 from tenacity import wait_fixed
 
-from connector.delivery.clock import store_retries
+from connector.delivery.clock import Clock, store_retries
 from connector.delivery.lane import DeliveryRuntime, Lane
 from connector.delivery.outcomes import EMPTY, Span
 from connector.errors import StoreUnavailable
@@ -29,6 +29,8 @@ OVERDUE_SECONDS = 600.0
 """A state sink with a pending delivery older than this is logged as an error."""
 STOP_SECONDS = 20.0
 """Time that running calls have to end at a stop."""
+STOP_LOG_SECONDS = 10.0
+"""Interval between two log lines with the calls that a stop waits for."""
 CANCEL_SECONDS = 5.0
 """Time that a cancelled call has to end."""
 FILL_PAUSE_SECONDS = 0.05
@@ -78,6 +80,10 @@ class Dispatcher:
             lane = self.lanes.get(name)
             if lane is not None:
                 lane.wake()
+
+    def running_calls(self) -> list[str]:
+        """Returns the calls that run now, such as `hiring_sheet: event`."""
+        return [lane.running_call for lane in self.lanes.values() if lane.running_call]
 
     async def stop(self, seconds: float = STOP_SECONDS, force: asyncio.Event | None = None) -> None:
         """Waits for running calls, at most `seconds` or until `force` is set. Then it cancels those that still run,
@@ -208,6 +214,14 @@ class Dispatcher:
         for name in sorted(self._overdue - overdue):
             log.info("sink no longer overdue", sink=name)
         self._overdue = overdue
+
+
+async def log_running_calls(running_calls: Callable[[], list[str]], clock: Clock) -> None:
+    """Logs what a stop still waits for, until it is cancelled."""
+    while True:
+        await clock.wait(asyncio.Event(), STOP_LOG_SECONDS)
+        if calls := running_calls():
+            log.info("stop waits", calls=calls)
 
 
 async def wait_for_end(

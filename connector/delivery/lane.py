@@ -145,6 +145,8 @@ class Lane:
         """Whether the last call took a full batch."""
         self._logged_reason: str | None = None
         """The last reason for a pause of the sink that was logged."""
+        self.running_call = ""
+        """The call that runs now: the sink and the kinds of its deliveries, without personal data; `""` for none."""
         self._stopping = False
         self._wake = asyncio.Event()
 
@@ -325,12 +327,16 @@ class Lane:
 
     async def _call(self, lease: Lease, poll: Poll, claimed: Claim) -> SinkResponse | None:
         """Calls the sink. Returns `None` when the lease was lost meanwhile: another process repeats the call."""
+        kinds = sorted({work.purpose or "event" for work in claimed.works})
+        self.running_call = f"{self.name}: {', '.join(kinds)}"
         try:
             async with self._lease.renewing():
                 return await self._caller.call(lease, claimed, poll.deliveries)
         except LeaseLost:
             self._lose_lease()
             return None
+        finally:
+            self.running_call = ""
 
     # after the call
 

@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy import Connection, delete
 
 from connector.config import Config
-from connector.decision import DecisionRequest
+from connector.decision import Decision, DecisionRequest
 from connector.delivery.clock import Clock
 from connector.delivery.dispatcher import wait_for_end
 from connector.errors import LeaseLost, StoreUnavailable
@@ -57,6 +57,7 @@ class _Running(NamedTuple):
 
     task: asyncio.Task[bool]
     begun_at: int
+    decision: Decision
 
 
 class DecisionWorker:
@@ -93,6 +94,10 @@ class DecisionWorker:
     def look(self) -> None:
         """Checks for requests now, because this process has stored one."""
         self._asked.set()
+
+    def running_calls(self) -> list[str]:
+        """Returns the decisions that are being carried out now, such as `hireflix: shortlist`."""
+        return [f"hireflix: {each.decision}" for each in self._running.values()]
 
     async def stop(self, seconds: float, force: asyncio.Event) -> None:
         """Ends the loop. Requests that are being carried out may finish for `seconds`, or until `force` is set. The
@@ -138,7 +143,7 @@ class DecisionWorker:
         begun = []
         for each in found if not self._stopping.is_set() else ():
             task = asyncio.create_task(self._carry_out(each), name=f"decision {each.id}")
-            self._running[each.id] = _Running(task, now)
+            self._running[each.id] = _Running(task, now, each.decision)
             begun.append(task)
         return begun
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
 
+from connector.delivery.dispatcher import STOP_LOG_SECONDS, log_running_calls
 from connector.errors import StoreUnavailable
 from connector.sink import Delivered, Result
 from connector.store import leases
-from tests.delivery.rig import One, Scripted, State, dispatcher_of, run_until, until
+from tests.delivery.rig import One, Scripted, State, WaitingClock, dispatcher_of, run_until, until
 
 PENDING, DELIVERED = 0, 1
 
@@ -70,6 +72,24 @@ async def hanging(rig, sink):
     await dispatcher.start()
     await started.wait()
     return dispatcher
+
+
+async def test_a_stop_names_the_calls_that_still_run(rig_of):
+    """Every few seconds, by sink and kind, so that an operator knows what to look at."""
+    rig = await rig_of(Scripted("chat"))
+    dispatcher = await hanging(rig, Scripted("chat"))
+    assert dispatcher.running_calls() == ["chat: event"]
+    clock = WaitingClock()
+    with capture_logs() as logs:
+        reporting = asyncio.create_task(log_running_calls(dispatcher.running_calls, clock))
+        for _ in range(3):
+            await until(lambda: clock.waiting)
+            clock.advance(STOP_LOG_SECONDS)
+        await until(lambda: clock.waiting)
+    reporting.cancel()
+    assert [entry["calls"] for entry in logs if entry["event"] == "stop waits"] == [["chat: event"]] * 3
+    await dispatcher.stop(0)
+    assert dispatcher.running_calls() == []
 
 
 async def test_a_second_signal_ends_the_wait(rig_of):
