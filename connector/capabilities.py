@@ -73,8 +73,9 @@ class Report:
     """The result of `verify` at `at` (epoch milliseconds).
 
     `counts` maps a kind of difference to its number of keys; `wrong` names the kinds that mean "not in sync".
-    `differences` lists the first differences, and `fixes` maps kinds of them to what an operator can do. `remarks` are
-    notes for the operator, and `asks` are actions that an operator must take before the rest can be correct.
+    `differences` lists the first differences, and `fixes` maps each wrong kind of them to what an operator can do.
+    `remarks` are notes for the operator, and `asks` are actions that an operator must take before the rest can be
+    correct.
     """
 
     at: int
@@ -90,13 +91,17 @@ class Report:
         """Whether the destination matches the store."""
         return not any(self.counts.get(kind) for kind in self.wrong)
 
+    def note(self) -> dict[str, Any]:
+        """Returns the report as the note `REPORT`: its figures, without keys and places."""
+        return {"at": self.at, "in_sync": self.in_sync, "counts": dict(self.counts), "asks": list(self.asks)}
+
 
 VERIFY = "verify"
 """Purpose of the follow-up in which a sink that `Verifies` verifies and repairs, regularly or for a user."""
 ASKED = "asked"
 """Name of the note that holds since when (`{"at": epoch milliseconds}`) a user waits for a verification."""
 REPORT = "verify"
-"""Name of the note that keeps the last report of a sink which `Verifies`: `{"at", "in_sync", "counts", …}`."""
+"""Name of the note that keeps the last report of a sink which `Verifies`: `Report.note`. It may have further values."""
 
 
 Progress: TypeAlias = Callable[[int, int], None]

@@ -528,7 +528,7 @@ class SinkContract(SinkHarness):
         assert not report.in_sync
         (found,) = [each for each in report.differences if each.kind in report.wrong]
         assert found.key == make_interview(number=3).id
-        assert found.kind in report.fixes
+        assert found.kind in report.fixes, f"`Report.fixes` must say what an operator can do about {str(found.kind)!r}"
         assert before == after
 
     async def _verified(self, *, delivered: int, shown: int) -> tuple[Report, list[object] | None, list[object] | None]:

@@ -148,7 +148,7 @@ async def verify_and_repair(
     except CallFailed as error:
         outcomes.verification = _failed(error, calls)
         return
-    outcomes.keep({REPORT: note_of(findings.report(at, calls.sink))})
+    outcomes.keep({REPORT: {"v": VERSION, **findings.report(at, calls.sink).note()}})
 
 
 def _ignore_progress(_done: int, _total: int) -> None:
@@ -198,17 +198,6 @@ async def _have_dated(findings: Findings, outcomes: BatchOutcomes, context: Cont
 async def _load(names: Collection[str], outcomes: BatchOutcomes, context: Context) -> None:
     others = sorted(set(names) - set(outcomes.tabs))
     outcomes.add(others, await context.get_notes([tab_name(name) for name in others]))
-
-
-def note_of(report: Report) -> Note:
-    """Returns the note about a report: counts, without personal data."""
-    return {
-        "v": VERSION,
-        "at": report.at,
-        "in_sync": report.in_sync,
-        "counts": dict(report.counts),
-        "asks": list(report.asks),
-    }
 
 
 def _problem(error: CallFailed) -> Finding:

@@ -40,6 +40,7 @@ from sinks.spreadsheet.columns import DEFAULT_COLUMNS, Column, Columns, with_tit
 from sinks.spreadsheet.comparison import WRONG
 from sinks.spreadsheet.values import LINK_TEXT, CellKind, from_serial
 from sinks.workbook.state import (
+    NOTE_VERSION,
     RESUME_NOTE,
     ROWS_NOTES,
     TABLE_NOTE,
@@ -306,7 +307,7 @@ class Workbook(Sink[WorkbookConfig]):
 
     async def _verify_and_repair(self, verifications: int, context: Context) -> Result:
         """Verifies, stores the report, and asks for the rows that are wrong to be written in full."""
-        from sinks.workbook.verify import REPAIRABLE, note_of
+        from sinks.workbook.verify import REPAIRABLE
 
         at = context.now()
         findings, before = await self._confirmed(context, lambda _done, _total: None)
@@ -316,7 +317,8 @@ class Workbook(Sink[WorkbookConfig]):
         wrong = sorted(findings.keys(REPAIRABLE))
         state = TableState.from_notes(before)
         state = replace(state, rows=state.rows_after(state.flush, (), set(wrong) & state.rows.keys()))
-        notes = {**changed_notes(before, state), REPORT: note_of(report, rounds)}
+        report_note = {"version": NOTE_VERSION, **report.note(), "rounds": rounds}
+        notes = {**changed_notes(before, state), REPORT: report_note}
         rewrites = [FollowUp(REWRITE, interview=key) for key in wrong]
         soon = [FollowUp(VERIFY, RECHECK)] if 0 < rounds <= RECHECKS_MAX else [self._next_verification()]
         return Result([Delivered()] * verifications, notes, [*rewrites, *soon])

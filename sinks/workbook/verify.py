@@ -7,11 +7,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from connector.capabilities import Difference, Report
-from connector.sink import Note
 from sinks.spreadsheet.columns import KEY, Column
 from sinks.spreadsheet.comparison import WRONG, ComparisonResult, report_of
 from sinks.workbook import file
-from sinks.workbook.state import NOTE_VERSION, FileDiff, RewriteRequest, Row, TableState, Written
+from sinks.workbook.state import FileDiff, RewriteRequest, Row, TableState, Written
 from sinks.workbook.tab import key_text, open_tab, same_value
 
 _REPAIR = "connector verify {sink} --repair writes it again"
@@ -137,18 +136,3 @@ class Comparison:
             kind = ComparisonResult.IN_SYNC
         titles = ", ".join(self._columns[name].title for name in wrong or other)
         self.findings.add(kind, key, f"{self._content.title}, row {number}: {titles}")
-
-
-def note_of(report: Report, rounds: int) -> Note:
-    """Returns the note that keeps the figures of a report; it has no personal data. `rounds` is the number of
-    verifications in a row that found differences.
-    """
-    counts = dict(report.counts)
-    return {
-        "version": NOTE_VERSION,
-        "at": report.at,
-        "in_sync": report.in_sync,
-        "counts": counts,
-        "asks": [],
-        "rounds": rounds,
-    }
