@@ -140,26 +140,32 @@ def subject(connection: Connection, interview_id: str) -> Subject | None:
 def strip_unreadable(connection: Connection, interview_id: str) -> int:
     """Deletes the bodies of events that could not be read and that name the interview or its candidate.
 
-    Call it before `erase`, which deletes address and telephone number. Returns the number of events.
+    A body names the candidate when it contains the address, the telephone number, or all words of the name, if it has
+    more than one. Call it before `erase`, which deletes these values. Returns the number of events.
     """
     _overwrite_deleted(connection)
     values = _values(connection, interview_id)
     needles = [text.casefold() for text in (interview_id, *_texts(values, _IDENTIFYING))]
+    name = frozenset(words.split(" ".join(_texts(values, words.NAME_FIELDS))))
     bodies = select(event.c.seq, event_body.c.body).join(event_body, event_body.c.event_seq == event.c.seq)
     bodies = bodies.where(not_understood())
     after, count = 0, 0
     while rows := connection.execute(bodies.where(event.c.seq > after).order_by(event.c.seq).limit(CHUNK)).all():
         after = rows[-1].seq
-        found = [row.seq for row in rows if _contains(bytes(row.body), needles)]
+        found = [row.seq for row in rows if _contains(bytes(row.body), needles, name)]
         _strip(connection, among(connection, event.c.seq, found))
         count += len(found)
     return count
 
 
-def _contains(body: bytes, needles: Sequence[str]) -> bool:
-    """Whether a body contains one of the texts, which are case-folded; also with JSON escapes."""
-    text = unescaped(body.decode(errors="replace")).casefold()
-    return any(needle in text for needle in needles)
+def _contains(body: bytes, needles: Sequence[str], name: frozenset[str]) -> bool:
+    """Whether a body contains one of the texts, which are case-folded, or all words of a name; also with JSON escapes.
+
+    A single word is not enough: another person may have it, and it may be a common word.
+    """
+    text = unescaped(body.decode(errors="replace"))
+    folded = text.casefold()
+    return any(needle in folded for needle in needles) or (len(name) > 1 and name.issubset(words.split(text)))
 
 
 def erase(connection: Connection, interview_id: str, sinks: Sequence[str], now: int) -> Erased:

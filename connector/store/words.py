@@ -49,9 +49,14 @@ def words_of(values: Mapping[str, Value]) -> frozenset[str]:
     """Returns the words of an interview: those of the candidate's name, and the whole e-mail address."""
     names = [str(values.get(name) or "")[: WORDS_MAX * WORD_LENGTH_MAX] for name in NAME_FIELDS]
     email = word_of_email(str(values.get(EMAIL_FIELD) or ""))
-    words = [email, *(word for name in names for word in _SEPARATORS.split(fold(name)))]
+    words = [email, *(word for name in names for word in split(name))]
     chosen = list(dict.fromkeys(word[:WORD_LENGTH_MAX] for word in words if word))
     return frozenset(chosen[:WORDS_MAX])
+
+
+def split(text: str) -> list[str]:
+    """Returns the words of a text, in the form of `fold`."""
+    return [word for word in _SEPARATORS.split(fold(text)) if word]
 
 
 def word_of_email(address: str) -> str:
@@ -70,7 +75,7 @@ def find_interviews(connection: Connection, text: str) -> list[str]:
     A part, between blanks, is the start of a word or of the e-mail address; case and accents do not matter.
     """
     parts = fold(text).split()[:WORDS_MAX]
-    single = [word for part in parts for word in _SEPARATORS.split(part) if word]
+    single = [word for part in parts for word in split(part)]
     found = dict.fromkeys(_with_all(connection, parts))
     if single != parts:
         found |= dict.fromkeys(_with_all(connection, single))

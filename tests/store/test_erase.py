@@ -119,6 +119,23 @@ def test_a_body_that_could_not_be_read_is_deleted_when_it_contains_the_address_i
     assert [row.body for row in connection.execute(select(event_body)).all()] == [about.body, other.body]
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "is_named"),
+    [
+        ("Zoë Ñandú", "Zoë Ñandú", True),
+        ("Zoë Ñandú", r"zo\u00eb \u00d1AND\u00da", True),
+        ("Zoë Ñandú", '"firstName": "Zoë", "lastName": "Ñandú"', True),
+        ("Zoë Ñandú", "Zoë Other", False),
+        ("Zoë", "Zoë", False),
+    ],
+)
+def test_a_body_that_could_not_be_read_is_deleted_when_it_contains_the_whole_name(connection, name, text, is_named):
+    about = arrival(interview="i1", at=START, candidate={"name": name})
+    broken = arrival(f'{{"event": "interview.create", {text}'.encode())
+    write_group(connection, [about, broken], routing_table())
+    assert erase.strip_unreadable(connection, "i1") == is_named
+
+
 def test_a_line_of_the_tombstone_file_that_was_cut_takes_no_other_tombstone_with_it(tmp_path):
     """A full disk or a power failure may cut a line."""
     store = tmp_path / "store.db"
