@@ -9,7 +9,7 @@ from connector.cli import options as o
 from connector.cli.output import safe, show_json, show_table
 from connector.config import load
 from connector.formats import capped, counted, format_duration, format_time
-from connector.operations.status import Health, ServiceStatus, Trouble, health, local_troubles, refusal_text
+from connector.operations.status import Health, ServiceStatus, Trouble, health_here, refusal_text
 from connector.operations.store_access import now_in, reading
 from connector.role import Role, Secrets
 from connector.store.processes import Process, TaskRun
@@ -21,8 +21,7 @@ def status(config: o.ConfigOption = None, as_json: o.JsonOption = False) -> None
     """Show the state of the service and of every sink."""
     settings = load(config, needs=Secrets.NONE)
     with reading(settings) as connection:
-        found = health(connection, now_in(connection), list(settings.sinks))
-    found.troubles.extend(local_troubles(settings, found.service))
+        found = health_here(connection, now_in(connection), settings)
     if as_json:
         show_json(found)
         return

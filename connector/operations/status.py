@@ -1,13 +1,13 @@
 """The health of an installation: its processes, its source, the state of every sink, and what an operator should do.
 
-The command `status`, the dashboard and the alerts show the same `Health`.
+The command `status`, the dashboard, the JSON API and the alerts show the same `Health`.
 """
 
 from __future__ import annotations
 
 import shutil
 import socket
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Literal
 
@@ -43,7 +43,7 @@ DIFFERS = "the destination does not show what the store has"
 HELD_FIX = "check that the deletions are real, then run `connector reconcile --accept`"
 DECISIONS_LATE_SECONDS = 900.0
 """A decision that waits is carried out or tried again within ten minutes."""
-DECISIONS_FIX = "look at the page Decisions of the dashboard, and do or drop them there"
+DECISIONS_FIX = "do or drop them on the page Decisions of the dashboard, or by `connector hireflix decisions`"
 SILENT_FIX = (
     "the webhook is inactive, has another address, lacks events, or its requests are refused: run "
     "`connector hireflix doctor`"
@@ -189,13 +189,24 @@ def health(connection: Connection, now: int, configured: Collection[str] | None)
     troubles += _of_decisions(decided)
     troubles += _of_waiting_decisions(connection, decided.get(RequestState.WAITING, 0), now)
     troubles += _of_listening(connection, [each.name for each in sinks])
-    troubles.sort(key=lambda trouble: trouble.level != "problem")
     held = decided.get(RequestState.HELD, 0) + decided.get(RequestState.UNCLEAR, 0)
-    return Health(now, service, source, sinks, troubles, tasks, held)
+    return Health(now, service, source, sinks, _worst_first(troubles), tasks, held)
 
 
-def local_troubles(settings: Config, service: ServiceStatus) -> list[Trouble]:
-    """Returns the troubles that are visible only on the machine of the configuration and of a SQLite store."""
+def _worst_first(troubles: Iterable[Trouble]) -> list[Trouble]:
+    return sorted(troubles, key=lambda trouble: trouble.level != "problem")
+
+
+def health_here(connection: Connection, now: int, settings: Config) -> Health:
+    """Returns the health with the troubles that only the machine of the configuration shows: changed settings, and the
+    disk of a SQLite store.
+    """
+    found = health(connection, now, list(settings.sinks))
+    troubles = _worst_first([*found.troubles, *_local_troubles(settings, found.service)])
+    return msgspec.structs.replace(found, troubles=troubles)
+
+
+def _local_troubles(settings: Config, service: ServiceStatus) -> list[Trouble]:
     found = _of_changed_settings(settings, service)
     if settings.store.file is not None:
         disk = shutil.disk_usage(settings.store.file.parent)

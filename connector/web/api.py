@@ -10,14 +10,16 @@ from typing import Annotated, Any, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 from litestar import Request, Router, get, post
+from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency, Provide
 from litestar.exceptions import ValidationException
+from litestar.handlers import BaseRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 from litestar.params import FromPath, JSONBody, QueryParameter
-from litestar.types import ControllerRouterHandler
+from litestar.types import ControllerRouterHandler, Guard
 from sqlalchemy import Connection
 
 from connector import __version__
@@ -26,11 +28,11 @@ from connector.operations import replay as replay_operation
 from connector.operations.erase import Receipt
 from connector.operations.listings import page, read_place, written_place
 from connector.operations.replay import Replayable, ReplayEffect
-from connector.operations.status import Health, health
+from connector.operations.status import Health, health_here
 from connector.store import queries
 from connector.store.queries import AttemptRow, AuditRow, DeliveryRow, EventRow, InterviewRow, ListingFilter, Place
+from connector.store.schema import DeliveryState
 from connector.web.auth import Access, Visitor, may_act
-from connector.web.dashboard.deliveries import filter_of
 from connector.web.dashboard.pages import Pages
 
 
@@ -260,7 +262,12 @@ ROWS_MAX = 500
 
 Limit = Annotated[int, QueryParameter(ge=1, le=ROWS_MAX, description="Rows of the answer.")]
 Filter = Annotated[str, QueryParameter(description="Only rows with this value; empty = all.", max_length=200)]
-State = Annotated[str, QueryParameter(name="state", description="The state of the deliveries.", max_length=20)]
+Time = Annotated[int | None, QueryParameter(ge=0, le=NUMBER_MAX, description="Epoch milliseconds.")]
+STATES = "|".join(state.name.lower() for state in DeliveryState)
+State = Annotated[
+    str,
+    QueryParameter(name="state", description="The state of the deliveries; empty = all.", pattern=f"^({STATES})?$"),
+]
 After = Annotated[str, QueryParameter(description="`next` of the answer before.", max_length=300)]
 
 
@@ -310,38 +317,51 @@ def _place(after: str, *, number: bool) -> Place | None:
 class ListingParameters(NamedTuple):
     """The parameters that every listing has: the period, the page, and its length."""
 
-    since: str
-    until: str
+    since: int | None
+    until: int | None
     after: str
     limit: int
 
 
-def listing(
-    request: Call, since: Filter = "", until: Filter = "", after: After = "", limit: Limit = 50
-) -> ListingParameters:
-    """Returns the parameters that every listing has. Raises `ValidationException` for a search, see `Search`."""
-    if "search" in request.query_params:
-        raise ValidationException(
-            "search is not a parameter of an address, because logs keep addresses: send it in the body of a POST to "
-            "/api/interviews/search or /api/events/search"
-        )
+def listing(since: Time = None, until: Time = None, after: After = "", limit: Limit = 50) -> ListingParameters:
+    """Returns the parameters that every listing has."""
     return ListingParameters(since, until, after, limit)
 
 
+def only(*names: str) -> Guard:
+    """Returns a guard that raises `ValidationException` for a parameter with another name: a filter that is misspelled
+    would select all rows.
+    """
+
+    def guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+        if "search" in connection.query_params:
+            raise ValidationException(
+                "search is not a parameter of an address, because logs keep addresses: send it in the body of a POST "
+                "to /api/interviews/search or /api/events/search"
+            )
+        if unknown := sorted({*connection.query_params} - {*names}):
+            raise ValidationException(f"unknown parameter {unknown[0]}; known: {', '.join(names)}")
+
+    return guard
+
+
+PAGE = ("after", "limit")
+PERIOD = ("since", "until")
 LISTING = {"listing": Provide(listing, sync_to_thread=False)}
 
 
 async def _listing(
     pages: Pages,
     find: Callable[[Connection, ListingFilter, int], Sequence[Row]],
-    chosen: dict[str, str],
+    wanted: ListingFilter,
     listing: ListingParameters,
     *,
     number: bool,
 ) -> tuple[Sequence[Row], str]:
     """Returns the rows that parameters of an address select, and `next`. With `number` their ids are numbers."""
-    wanted = filter_of({**chosen, "since": listing.since, "until": listing.until})
-    return await _found(pages, find, replace(wanted, after=_place(listing.after, number=number)), listing.limit)
+    after = _place(listing.after, number=number)
+    page_of = replace(wanted, since=listing.since, until=listing.until, after=after)
+    return await _found(pages, find, page_of, listing.limit)
 
 
 async def _found(
@@ -352,31 +372,35 @@ async def _found(
     return found.rows, "" if found.next is None else written_place(found.next)
 
 
-@get("/status", responses=PROBLEMS)
+@get("/status", responses=PROBLEMS, guards=[only()])
 async def api_status(pages: NamedDependency[Pages]) -> Health:
     """The health of the installation: its processes, its source, every sink, and the fix of each problem."""
-    now, names = pages.clockface().now, list(pages.config.sinks)
-    return await pages.store.query(lambda connection: health(connection, now, names))
+    now = pages.clockface().now
+    return await pages.store.query(lambda connection: health_here(connection, now, pages.config))
 
 
-@get("/events", responses=PROBLEMS, dependencies=LISTING)
+@get("/events", responses=PROBLEMS, dependencies=LISTING, guards=[only("interview", *PERIOD, *PAGE)])
 async def api_events(
     pages: NamedDependency[Pages],
     listing: NamedDependency[ListingParameters],
     interview: Filter = "",
 ) -> Events:
     """Events; `since` and `until` are epoch milliseconds of receipt."""
-    return Events(*await _listing(pages, queries.events, {"interview": interview}, listing, number=True))
+    return Events(
+        *await _listing(pages, queries.events, ListingFilter(interview=interview or None), listing, number=True)
+    )
 
 
-@get("/interviews", responses=PROBLEMS, dependencies=LISTING)
+@get("/interviews", responses=PROBLEMS, dependencies=LISTING, guards=[only("sink", *PERIOD, *PAGE)])
 async def api_interviews(
     pages: NamedDependency[Pages],
     listing: NamedDependency[ListingParameters],
     sink: Filter = "",
 ) -> Interviews:
     """Interviews in their current state; `since` and `until` are epoch milliseconds of the newest event."""
-    return Interviews(*await _listing(pages, queries.interviews, {"sink": sink}, listing, number=False))
+    return Interviews(
+        *await _listing(pages, queries.interviews, ListingFilter(sink=sink or None), listing, number=False)
+    )
 
 
 class Search(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -410,7 +434,12 @@ async def api_search_interviews(pages: NamedDependency[Pages], data: JSONBody[Se
     return Interviews(*await _found(pages, queries.interviews, data.filter(number=False), data.limit))
 
 
-@get("/deliveries", responses=PROBLEMS, dependencies=LISTING)
+@get(
+    "/deliveries",
+    responses=PROBLEMS,
+    dependencies=LISTING,
+    guards=[only("sink", "state", "interview", "reason", *PERIOD, *PAGE)],
+)
 async def api_deliveries(
     pages: NamedDependency[Pages],
     listing: NamedDependency[ListingParameters],
@@ -421,19 +450,24 @@ async def api_deliveries(
     reason: Filter = "",
 ) -> Deliveries:
     """Deliveries; `state` is pending, waiting, delivered, superseded, dead or dismissed."""
-    chosen = {"sink": sink, "state": in_state, "interview": interview, "reason": reason}
-    return Deliveries(*await _listing(pages, queries.deliveries, chosen, listing, number=True))
+    wanted = ListingFilter(
+        sink=sink or None,
+        states=(DeliveryState[in_state.upper()],) if in_state else (),
+        interview=interview or None,
+        reason=reason or None,
+    )
+    return Deliveries(*await _listing(pages, queries.deliveries, wanted, listing, number=True))
 
 
-@get("/attempts", responses=PROBLEMS, dependencies=LISTING)
+@get("/attempts", responses=PROBLEMS, dependencies=LISTING, guards=[only("sink", *PERIOD, *PAGE)])
 async def api_attempts(
     pages: NamedDependency[Pages], listing: NamedDependency[ListingParameters], sink: Filter = ""
 ) -> Attempts:
     """Calls of sinks that failed or were repeated, with the status and the reply of the destination."""
-    return Attempts(*await _listing(pages, queries.attempts, {"sink": sink}, listing, number=True))
+    return Attempts(*await _listing(pages, queries.attempts, ListingFilter(sink=sink or None), listing, number=True))
 
 
-@get("/audit", responses=PROBLEMS)
+@get("/audit", responses=PROBLEMS, guards=[only(*PAGE)])
 async def api_audit(pages: NamedDependency[Pages], after: After = "", limit: Limit = 50) -> Audit:
     """The changes by operators, newest first."""
     wanted = ListingFilter(after=_place(after, number=True))

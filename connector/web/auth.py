@@ -390,7 +390,8 @@ class Authentication(AbstractAuthenticationMiddleware):
     async def authenticate_request(self, connection: ASGIConnection[Any, Any, Any, Any]) -> AuthenticationResult:
         visitor = await self._access.visitor(connection)
         if visitor is None:
-            raise NotAuthorizedException("sign in first")
+            # RFC 9110, 15.5.2: an answer with 401 names a way to authenticate
+            raise NotAuthorizedException("sign in, or send a valid token", headers={"www-authenticate": "Bearer"})
         return AuthenticationResult(user=visitor, auth=self._access)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from connector.web.api import API
 from tests.serving import sample
 from tests.web.browsing import DASHBOARD, dashboard, note_changes
@@ -30,7 +28,8 @@ async def test_every_address_needs_a_token_or_a_session(tmp_path):
     async with dashboard(tmp_path, TOML, password=None) as (_, client):
         for path in [*READS, "/schema", "/schema/openapi.json"]:
             wrong = {"authorization": "Bearer token-of-a-stranger", "accept": "*/*"}
-            assert (path, (await client.get(path, headers=wrong)).status_code) == (path, 401)
+            refused = await client.get(path, headers=wrong)
+            assert (path, refused.status_code, refused.headers["www-authenticate"]) == (path, 401, "Bearer")
             assert (path, (await client.get(path, headers=BEARER)).status_code) == (path, 200)
 
 
@@ -92,12 +91,49 @@ async def test_a_listing_continues_behind_its_last_row(tmp_path):
             assert len(set(seen)) == len(seen) >= 3, path
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=501", "limit=x", "after=x", "after=1.", "after=1.x"])
-async def test_a_parameter_that_means_nothing_is_refused(tmp_path, query):
+async def test_a_parameter_that_means_nothing_is_refused(tmp_path):
+    """It would select other rows than its program wants."""
+    everywhere = ("limit=0", "limit=501", "limit=x", "after=x", "after=1.", "colour=red")
+    of_a_period = ("since=yesterday", "until=-1")
+    refused = [f"{path}?{query}" for path in READS[1:] for query in everywhere]
+    refused += [f"{path}?{query}" for path in READS[1:] if path != "/api/audit" for query in of_a_period]
+    refused += [
+        "/api/events?after=1.x",
+        "/api/status?sink=sheet",
+        "/api/deliveries?state=deed",
+        "/api/deliveries?position=Baker",
+    ]
     async with dashboard(tmp_path, TOML, password=None) as (_, client):
-        answer = await client.get(f"/api/events?{query}", headers=BEARER)
-        assert answer.status_code == 422
-        assert answer.headers["content-type"] == "application/json"
+        for address in refused:
+            answer = await client.get(address, headers=BEARER)
+            assert (address, answer.status_code) == (address, 422)
+            assert answer.headers["content-type"] == "application/json"
+
+
+async def test_a_listing_has_only_the_rows_that_its_parameters_select(tmp_path):
+    async with dashboard(tmp_path, TOML + CONSOLE, password=None) as (service, client):
+        await service.post(sample("finish", id="i1"))
+        make_dead(tmp_path)
+
+        async def count(query):
+            return len((await client.get(f"/api/deliveries?{query}", headers=BEARER)).json()["rows"])
+
+        for query, expected in (
+            ("state=dead", 1),
+            ("state=&interview=&since=0", 1),
+            ("state=delivered", 0),
+            ("state=dead&until=1", 0),
+            ("interview=i2", 0),
+        ):
+            assert (query, await count(f"sink=log&{query}")) == (query, expected)
+
+
+async def test_the_disk_of_the_store_is_a_trouble_on_every_page_and_in_the_api(tmp_path, disk):
+    disk[0] = 2_000_000
+    async with dashboard(tmp_path, TOML) as (_, client):
+        assert "2 MB free of 100,000 MB" in (await client.get("/")).text
+        troubles = (await client.get("/api/status")).json()["troubles"]
+        assert [each["kind"] for each in troubles] == ["low_disk"]
 
 
 async def test_the_description_names_every_address(tmp_path):

@@ -25,7 +25,7 @@ from connector import __version__
 from connector.config import Config
 from connector.delivery.clock import Clock
 from connector.languages import Language, gettext_noop, language
-from connector.operations.status import Health, Trouble, TroubleKind, health
+from connector.operations.status import Health, Trouble, TroubleKind, health_here
 from connector.store import decisions
 from connector.store.base import Store
 from connector.store.schema import attempt, audit, delivery, event, sink
@@ -170,7 +170,7 @@ class Pages:
             tag = page_tag(connection, about, clock.now)
             if known == tag:
                 return _Found(tag, None, None, clock)
-            found = health(connection, clock.now, list(self.config.sinks))
+            found = health_here(connection, clock.now, self.config)
             return _Found(tag, make(Seen(connection, clock, found, self.config)), found, clock)
 
         found = await self.store.query(query)
