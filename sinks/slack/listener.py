@@ -21,7 +21,7 @@ from connector.languages import Language, gettext_noop, language
 from sinks.chat.decisions import Refusal, already_taken, is_about, note_keys, request_of
 from sinks.chat.service import Status
 from sinks.slack import messages
-from sinks.slack.client import AppClient, BotClient, proxy_for
+from sinks.slack.client import AppClient, BotClient, SlackResult, proxy_for
 from sinks.slack.config import Decisions, SlackConfig
 from sinks.slack.diagnostics import broken_app
 from sinks.slack.interactions import Interaction, interaction_of, reason_dialog
@@ -47,7 +47,9 @@ _LOGGER = logging.getLogger(__name__)
 _SILENT = logging.getLogger(f"{__name__}.socket")
 _SILENT.disabled = True  # the SDK logs addresses that hold a ticket, and the content of messages
 
-Reply = Callable[[], Awaitable[object]]
+NOT_OPENED = gettext_noop("The dialog did not open. Press the button again.")
+
+Reply = Callable[[], Awaitable[SlackResult]]
 """The call that is made after the acknowledgement."""
 
 
@@ -108,8 +110,8 @@ class SlackListener:
             _LOGGER.warning("click not stored and not acknowledged: %s", type(error).__name__)
             raise
         await client.send_socket_mode_response(SocketModeResponse(envelope_id=request.envelope_id))
-        if reply is not None:
-            await reply()
+        if reply is not None and (result := await reply()).status is not Status.OK:
+            _LOGGER.warning("reply to a click failed: %s", result.error)
 
     async def _take(self, interaction: Interaction) -> Reply | None:
         """Stores the decision of a click, unless a dialog has to follow. Returns the reply to the user, if there is
@@ -128,7 +130,7 @@ class SlackListener:
             if isinstance(request, Refusal):
                 return place.reply(click.user, _text(request))
             if interaction.asks_reason:
-                return lambda: place.client.open_view(interaction.trigger, reason_dialog(interaction, place.language))
+                return lambda: place.open_dialog(interaction)
             taken = already_taken(request, await self._inbox.ask(place.sink, request), place.language)
             return None if taken is None else place.reply(click.user, _text(taken))
         return places[0].reply(click.user, places[0].language.gettext(NOT_PRESENT)) if places else None
@@ -146,6 +148,14 @@ class _Place:
         self.language = language(config.language)
         self.client = BotClient(config.token.get_secret_value(), config.channel, config.api_url)
         self.deciders = Deciders(config.decisions, self.client, self.language)
+
+    async def open_dialog(self, interaction: Interaction) -> SlackResult:
+        """Opens the dialog for a reason; the user is told when that failed."""
+        dialog = reason_dialog(interaction, self.language)
+        result = await self.client.open_view(interaction.trigger, dialog)
+        if result.status is not Status.OK:
+            await self.client.post_ephemeral(interaction.click.user, self.language.gettext(NOT_OPENED))
+        return result
 
     def reply(self, user: str, text: str) -> Reply:
         """A text that only the user sees."""

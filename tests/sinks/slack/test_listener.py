@@ -147,6 +147,21 @@ async def test_a_click_on_another_message_decides_nothing(slack: SlackEmulator, 
     assert "a newer message" in slack.ephemerals[0].text
 
 
+async def test_a_user_learns_that_the_dialog_did_not_open(
+    slack: SlackEmulator, channel: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    message = post_with_buttons(slack, channel)
+    inbox = Inbox(message.ts)
+    slack.faults.add(Fault(FaultKind.STATUS, "views.open"))
+    async with listening(sink_of(slack, channel), inbox):
+        assert await press(slack, message, "decide-discard", ANA)
+        await until(lambda: slack.ephemerals and "reply to a click failed" in caplog.text)
+    assert [(each.user, each.text) for each in slack.ephemerals] == [
+        (ANA, "The dialog did not open. Press the button again.")
+    ]
+    assert inbox.asked == []
+
+
 async def test_a_click_in_a_channel_of_no_sink_decides_nothing(slack: SlackEmulator, channel: str) -> None:
     message = post_with_buttons(slack, slack.add_channel("elsewhere"))
     inbox = Inbox(message.ts)
