@@ -41,12 +41,6 @@ def known_types() -> tuple[str, ...]:
     return tuple(sorted(entry_points(group=GROUP).names))
 
 
-def built_in_types() -> tuple[str, ...]:
-    """Returns the types of this distribution, sorted. Imports no sink."""
-    points = entry_points(group=GROUP)
-    return tuple(sorted(point.name for point in points if point.dist and point.dist.name == DISTRIBUTION))
-
-
 def _load(point: EntryPoint) -> object:
     try:
         return point.load()

@@ -9,9 +9,10 @@ import pytest
 
 from connector.config import MailSettings, RouteSettings, Section, Settings, load
 from connector.hireflix import EVENT_NAMES
-from connector.registry import built_in_types, load_sink_class
+from connector.registry import load_sink_class
 from connector.sink import SinkConfig, Stage
 from sinks.spreadsheet.columns import SPECS
+from tests.entry_points import installed
 
 TEXT = (Path(__file__).parent.parent.parent / "config.example.toml").read_text(encoding="utf-8")
 ALL_ON = re.sub(r"^#(?=\S|  \{)", "", TEXT, flags=re.MULTILINE)
@@ -51,7 +52,7 @@ def core_settings():
 
 
 def sink_settings():
-    for kind in built_in_types():
+    for kind in installed():
         for name, field in load_sink_class(kind).Config.model_fields.items():
             if name not in SinkConfig.model_fields:
                 yield pytest.param(kind, name, field, id=f"{kind}.{name}")
@@ -72,7 +73,7 @@ def test_it_works_as_it_is(folder):
 
 def test_it_works_with_everything_switched_on(folder):
     config = folder.load(to_every_sink(ALL_ON), secret=SECRETS)
-    assert {entry.type for entry in config.sinks.values()} == set(built_in_types())
+    assert {entry.type for entry in config.sinks.values()} == set(installed())
     assert len(config.routes) == 3
     assert config.warnings == ()
 

@@ -14,10 +14,11 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from connector.config import Settings, load
 from connector.config.messages import fields_at
-from connector.registry import built_in_types, load_sink_class
+from connector.registry import load_sink_class
 from connector.web.api import API
 from connector.web.metrics import Metrics
 from tests.deploy.readers import DEPLOY, ROOT, blocks, commands, wrong_words
+from tests.entry_points import installed
 
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "benchmarks/README.md")),
@@ -137,7 +138,7 @@ def test_every_sink_type_in_an_example_ships_with_the_connector_or_is_made_on_th
     text = page.read_text()
     named = {kind for block in blocks(text, "toml") for kind in re.findall(r'^type = "(\w+)"', block, re.MULTILINE)}
     made = set(re.findall(r"^(\w+) = \"[\w.]+:\w+\"", text, re.MULTILINE)) | set(re.findall(r"# sinks/(\w+)\.py", text))
-    assert named <= set(built_in_types()) | made
+    assert named <= set(installed()) | made
 
 
 # --- settings
@@ -229,7 +230,7 @@ def test_every_stated_default_is_that_of_the_setting(page):
 def defaults() -> dict[str, set[Any]]:
     """The defaults of all settings, by name."""
     models = [type(value) for value in Settings().__dict__.values() if isinstance(value, BaseModel)]
-    models += [load_sink_class(kind).Config for kind in built_in_types()]
+    models += [load_sink_class(kind).Config for kind in installed()]
     found: dict[str, set[Any]] = {}
     for model in models:
         for name, field in model.model_fields.items():
@@ -249,7 +250,7 @@ def test_the_configuration_of_the_readme_loads(tmp_path):
 
 def test_the_readme_lists_exactly_the_sinks_that_ship():
     [row] = re.findall(r"all sinks and their settings: (.*) \|", (ROOT / "README.md").read_text())
-    assert set(re.findall(r"`(\w+)`", row)) == set(built_in_types())
+    assert set(re.findall(r"`(\w+)`", row)) == set(installed())
 
 
 # --- what the service shows

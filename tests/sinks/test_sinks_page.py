@@ -8,17 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from connector.registry import built_in_types, load_sink_class
+from connector.registry import load_sink_class
 from connector.testing import make_batch, make_delivery
 from sinks.spreadsheet.columns import SPECS
 from sinks.webhook import signature_headers, signing_key
+from tests.entry_points import installed
 from tests.sinks.webhook.receiver import whsec
 
 PAGE = (Path(__file__).parents[2] / "docs" / "sinks.md").read_text("utf-8")
 SECTIONS = dict(re.findall(r"^## (\S+)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
 SECRETS = {"slack": {"token": "xoxb-1"}, "webhook": {"url": "https://hooks.example.org/", "secret": whsec("a")}}
 SHARED_SETTINGS = {"timezone", "language"}
-TYPES = [name for name in SECTIONS if name in built_in_types()]
+TYPES = [name for name in SECTIONS if name in installed()]
 
 
 def table(kind):
