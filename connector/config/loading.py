@@ -21,7 +21,6 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     SecretsSettingsSource,
     SettingsError,
-    TomlConfigSettingsSource,
 )
 
 from connector.config.lint import warnings_for
@@ -140,12 +139,9 @@ class SecretsDirectory(Variables, NestedSecretsSettingsSource):
         return found
 
 
-class ConfigFile(TomlConfigSettingsSource):
-    """The TOML file."""
-
-    def _read_file(self, file_path: Any) -> Tree:
-        """Reads the file with or without a byte order mark, which some editors on Windows write."""
-        return tomllib.loads(file_path.read_bytes().decode("utf-8-sig"))
+def _read_toml(path: Path) -> Tree:
+    """Reads a file with or without a byte order mark, which some editors on Windows write."""
+    return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +178,7 @@ class _Sources:
         if path is None:
             return InitSettingsSource(Settings, EMBEDDED)
         try:
-            return ConfigFile(Settings, path)
+            return InitSettingsSource(Settings, _read_toml(path))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             self.broken = True
             self.problems.append(toml_problem(path, error))

@@ -65,9 +65,9 @@ class Raw:
         found = value_at(self.tree, keys)
         return found if isinstance(found, dict) else {}
 
-    def tables(self, key: str) -> dict[str, Tree]:
-        """Returns the tables below a key; other values are left out."""
-        return {name: table for name, table in self.table(key).items() if isinstance(table, dict)}
+    def sinks(self) -> dict[str, Tree]:
+        """Returns the tables of the sinks by name; other values are left out."""
+        return {name: table for name, table in self.table("sinks").items() if isinstance(table, dict)}
 
 
 def value_at(tree: object, keys: Keys) -> Any:

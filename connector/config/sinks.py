@@ -59,7 +59,7 @@ def read_sinks(
     defaults = {"timezone": settings.timezone, "language": settings.language} if settings else {}
     reader = _Reader(raw, folder, defaults, secrets=secrets)
     reader.check_names()
-    found = {name: reader.entry(name, table) for name, table in raw.tables("sinks").items()}
+    found = {name: reader.entry(name, table) for name, table in raw.sinks().items()}
     sinks = {name: entry for name, entry in found.items() if entry is not None}
     wrong = [
         *_unknown_sinks(raw),
@@ -99,7 +99,7 @@ class _Reader:
 
     def check_names(self) -> None:
         """Checks what does not depend on the type: names, old names, and tables of defaults."""
-        for name, table in self.raw.tables("sinks").items():
+        for name, table in self.raw.sinks().items():
             if not SINK_NAME.fullmatch(name):
                 self._add(("sinks", name), "is not a valid name", "use a-z, 0-9 and single _, starting with a letter")
             if not isinstance(table.get("type"), str):
@@ -120,7 +120,7 @@ class _Reader:
 
     def _check_renamed_from(self, name: str, table: Tree) -> None:
         old = table.get("renamed_from")
-        sinks = self.raw.tables("sinks")
+        sinks = self.raw.sinks()
         keys = ("sinks", name, "renamed_from")
         if old is None:
             return
@@ -136,7 +136,7 @@ class _Reader:
         if "type" in table:
             self._add(("sinks", name, "type"), "must be text")
         elif self.raw.origin(("sinks", name)):
-            named = [other for other, table in self.raw.tables("sinks").items() if "type" in table]
+            named = [other for other, table in self.raw.sinks().items() if "type" in table]
             self._add(("sinks", name), "no sink of that name", did_you_mean(name, named))
         else:
             self._add(("sinks", name, "type"), "is missing", f"one of {', '.join(known_types())}")
@@ -242,7 +242,7 @@ def _has_secret(annotation: Any) -> bool:
 
 def _unknown_sinks(raw: Raw) -> Iterator[tuple[Keys, str, str]]:
     """Yields keys, message and hint for each unknown sink in a route."""
-    names = list(raw.tables("sinks"))
+    names = list(raw.sinks())
     routes = raw.tree.get("routes")
     for index, route in enumerate(routes if isinstance(routes, list) else ()):
         listed = route.get("sinks") if isinstance(route, dict) else None
@@ -258,8 +258,8 @@ def _sinks_of_alerts(raw: Raw, sinks: Mapping[str, SinkEntry]) -> Iterator[tuple
     for place, name in enumerate(listed if isinstance(listed, list) else ()):
         if not isinstance(name, str):
             continue
-        if name not in raw.tables("sinks"):
-            hint = did_you_mean(name, list(raw.tables("sinks"))) or "name a [sinks.NAME], such as a Slack channel"
+        if name not in raw.sinks():
+            hint = did_you_mean(name, list(raw.sinks())) or "name a [sinks.NAME], such as a Slack channel"
             yield ("alerts", "sinks", place), "no sink of that name", hint
         elif name in sinks and not issubclass(sinks[name].cls, Notifies):
             message = f"a sink of type {sinks[name].type} cannot show alerts"
