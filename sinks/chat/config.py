@@ -32,6 +32,10 @@ MORNING = "09:00"
 """Time of regular messages of a chat without quiet hours."""
 DUE_DAYS_MAX = 8
 """Days before now that are searched for due times. After a longer stop only the newest message is sent."""
+PAST_MIDNIGHT_MS = 3_600_000
+"""How late a message of a business day may be on the next day, because a time shortly before midnight is noticed
+afterwards.
+"""
 
 
 class MentionRule(BaseModel):
@@ -252,14 +256,17 @@ def business_days_since(at_ms: int, now: int, config: ChatConfig) -> int:
 
 def is_due(after_ms: int, until_ms: int, at: str | None, days: tuple[Day, ...] | None, config: ChatConfig) -> bool:
     """Whether the local time `at` of a day is after `after_ms` and not after `until_ms`. `days` are the weekdays,
-    `None` = business days. The default of `at` is the end of the quiet hours, else 09:00.
+    `None` = business days: a time that was missed then counts on its own day only, because the next business day has
+    one too. The default of `at` is the end of the quiet hours, else 09:00.
     """
     clock = time.fromisoformat(at or (config.quiet_hours.end if config.quiet_hours is not None else MORNING))
     today = local(until_ms, config).date()
     for back in range(DUE_DAYS_MAX):
         day = today - timedelta(days=back)
+        due_ms = _ms(day, clock, config)
         is_chosen = is_business_day(day, config) if days is None else DAYS[day.weekday()] in days
-        if is_chosen and after_ms < _ms(day, clock, config) <= until_ms:
+        is_too_late = days is None and back > 0 and until_ms - due_ms > PAST_MIDNIGHT_MS
+        if is_chosen and not is_too_late and after_ms < due_ms <= until_ms:
             return True
     return False
 

@@ -52,7 +52,9 @@ def test_business_days_are_those_that_a_day_by_day_count_finds(day, length, conf
     ("2026-03-02 08:59", "2026-03-02 09:00", True),
     ("2026-03-02 09:00", "2026-03-02 09:01", False),
     ("2026-03-06 12:00", "2026-03-08 23:00", False),  # a weekend
-    ("2026-03-06 08:00", "2026-03-08 23:00", True),  # missed on Friday
+    ("2026-03-06 08:00", "2026-03-06 23:00", True),  # missed in the morning
+    ("2026-03-06 08:00", "2026-03-08 23:00", False),  # missed on Friday, not to be posted on the weekend
+    ("2026-03-05 08:00", "2026-03-06 08:59", False),  # missed yesterday, and today's is posted in a minute
     ("2026-03-29 01:00", "2026-03-30 09:00", True),  # after the clocks were changed
 ])  # fmt: skip
 def test_a_regular_message_is_due_once_on_each_business_day(after, until, due):
@@ -64,21 +66,29 @@ def test_without_a_time_it_is_the_end_of_the_quiet_hours():
     assert not is_due(at("2026-03-02 07:30"), at("2026-03-02 23:00"), None, None, FRIDAYS_OFF)
 
 
+def test_a_time_shortly_before_midnight_counts_when_it_is_noticed_afterwards():
+    assert is_due(at("2026-03-02 23:58"), at("2026-03-03 00:00"), "23:59", None, MADRID)
+
+
+def test_a_weekly_time_that_was_missed_counts_until_the_next_one():
+    assert is_due(at("2026-03-02 08:00"), at("2026-03-06 12:00"), None, ("mon",), MADRID)
+
+
 @given(st.lists(st.integers(1, 3 * 86_400), min_size=1, max_size=40))
-def test_any_intervals_of_checks_find_each_day_once(pauses):
-    """When the time is checked at least every three days, each business day is found once. The days are those that one
-    check of the whole time, day by day, finds.
-    """
+def test_any_intervals_of_checks_find_the_days_on_which_there_is_a_check_after_the_time(pauses):
+    """Each once, whatever the checks before and after it were."""
     now = at("2026-03-02 00:00")
-    found = []
+    found, checked = [], set()
     for seconds in pauses:
-        later = now + seconds * 1000
-        if is_due(now, later, "09:00", None, MADRID):
-            found.append(later)
-        now = later
-    days = [local(moment, MADRID).date() for moment in found]
-    first = date(2026, 3, 2)
-    passed = [first + timedelta(days=n) for n in range(200)]
-    times = [day for day in passed if is_business_day(day, MADRID) and at(f"{day} 09:00") <= now]
-    assert len(days) <= len(times)
-    assert bool(days) == bool(times)
+        now, before = now + seconds * 1000, now
+        checked.add(now)
+        if is_due(before, now, "09:00", None, MADRID):
+            found.append(local(now, MADRID).date())
+    days = {local(each, MADRID).date() for each in checked}
+    expected = [
+        day
+        for day in sorted(days)
+        if is_business_day(day, MADRID)
+        and any(at(f"{day} 09:00") <= each < at(f"{day} 23:59") + 60_000 for each in checked)
+    ]
+    assert found == expected
