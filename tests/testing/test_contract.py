@@ -250,6 +250,17 @@ class Forgetful(Post):
         return Result([Delivered() for delivery in batch.deliveries if batch.notes[f"posted:{delivery.key}"]])
 
 
+class Punctual(Post):
+    """Has no use for a late delivery."""
+
+    max_age = 60
+
+    async def deliver(self, batch, context):
+        if any(delivery.late for delivery in batch.deliveries):
+            return Result([Rejected("too late")] * len(batch.deliveries))
+        return await super().deliver(batch, context)
+
+
 class Fickle(Post):
     def __init__(self, box):
         super().__init__(box)
@@ -354,7 +365,7 @@ class Helpless(Post):
         return [Finding("problem", "something is wrong")]
 
 
-class WritingLook(Post):
+class WritingValidate(Post):
     def validate(self):
         self.box.entries["look"] = "was here"
         return []
@@ -495,6 +506,7 @@ WRONG = [
     (Forgetful, "test_a_first_call_finds_no_notes", ()),
     (Fickle, "test_the_keys_are_the_same_whenever_asked", ()),
     (Silent, "test_late_deliveries_settle", ()),
+    (Punctual, "test_late_deliveries_settle", ()),
     (Trusting, "test_an_interview_of_which_little_is_known", ("pending",)),
     (Doubling, "test_a_repeated_batch_creates_no_duplicates", ()),
     (Appending, "test_a_state_sink_shows_one_entry_per_interview", ()),
@@ -504,12 +516,12 @@ WRONG = [
     (Careless, "test_an_erase_whose_outcome_was_lost_can_be_repeated", ()),
     (Wordless, "test_what_an_erase_leaves_is_named", ()),
     (Mute, "test_a_notice_is_shown", ("plain",)),
-    (Wired, "test_a_notice_that_cannot_be_shown_is_no_exception", ()),
-    (WritingCheck, "test_a_check_finds_and_writes_nothing", ()),
-    (Helpless, "test_a_check_finds_and_writes_nothing", ()),
+    (Wired, "test_a_notice_that_cannot_be_shown_has_a_short_reason", ()),
+    (WritingCheck, "test_a_check_writes_nothing_and_each_problem_has_a_fix", ()),
+    (Helpless, "test_a_check_writes_nothing_and_each_problem_has_a_fix", ()),
     (Helpless, "test_a_check_of_a_broken_destination_says_what_to_do", ()),
-    (WritingLook, "test_a_look_finds_and_writes_nothing", ()),
-    (Vague, "test_a_look_finds_and_writes_nothing", ()),
+    (WritingValidate, "test_validate_writes_nothing_and_each_problem_has_a_fix", ()),
+    (Vague, "test_validate_writes_nothing_and_each_problem_has_a_fix", ()),
     (WritingPreview, "test_a_preview_writes_nothing", ()),
     (TextPreview, "test_a_preview_shows_what_each_delivery_would_write", ()),
     (FragilePreview, "test_a_preview_shows_what_each_delivery_would_write", ()),
@@ -519,8 +531,8 @@ WRONG = [
         "test_a_verification_after_a_delivery_finds_everything_in_sync_and_writes_nothing",
         (),
     ),
-    (Raising, "test_a_broken_destination_is_no_exception", ()),
-    (Gossip, "test_a_broken_destination_is_no_exception", ()),
+    (Raising, "test_a_broken_destination_is_reported_with_a_short_reason", ()),
+    (Gossip, "test_a_broken_destination_is_reported_with_a_short_reason", ()),
     (Sulking, "test_what_failed_is_not_delivered_and_arrives_later", ()),
     (Swallowing, "test_what_failed_is_not_delivered_and_arrives_later", ()),
     (Shouting, "test_secrets_are_not_shown", ()),
@@ -576,10 +588,10 @@ def test_what_a_sink_does_not_do_is_not_collected():
             return Post(Box())
 
     assert collected(TestPost) - collected(Bare) == {
-        "test_a_broken_destination_is_no_exception",
+        "test_a_broken_destination_is_reported_with_a_short_reason",
         "test_a_check_of_a_broken_destination_says_what_to_do",
         "test_a_notice_is_shown",
-        "test_a_notice_that_cannot_be_shown_is_no_exception",
+        "test_a_notice_that_cannot_be_shown_has_a_short_reason",
         "test_a_preview_shows_what_each_delivery_would_write",
         "test_a_preview_writes_nothing",
         "test_a_repeated_batch_creates_no_duplicates",
