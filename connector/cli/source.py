@@ -133,7 +133,8 @@ def _proofs(settings: Config, result: Reconcile) -> Iterator[_Proof]:
         try:
             report = asyncio.run(verification.verify(settings, verification.verifiable(settings, name), _quiet))
             if not report.in_sync:
-                problem = f"the sheet differs from the store: run `connector verify {name} --repair`"
+                fix = "; ".join(report.asks) or f"run `connector verify {name} --repair`"
+                problem = f"the sheet differs from the store: {fix}"
         except verification.NotVerified as error:
             problem = str(error)
         with reading(settings) as connection:

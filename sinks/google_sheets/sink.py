@@ -80,7 +80,7 @@ UNREACHED_FIX = (
 def apply_resume_mode(outcomes: BatchOutcomes, batch: Batch) -> None:
     """Applies the mode that the operator chose with `connector resume` after many rows or a tab disappeared."""
     note = batch.notes.get(RESUME)
-    if note is None:
+    if note is None or not outcomes.tabs:  # a call without rows keeps it for the next one
         return
     mode = note.get("mode")
     asked = [name for name in outcomes.tabs if name in outcomes.work.asks] or list(outcomes.tabs)
@@ -172,7 +172,7 @@ async def _repair(findings: Findings, outcomes: BatchOutcomes, context: Context)
     outcomes.call_again(sorted(again)[:REWRITES_MAX])
     await _load({name for name, _ in found} | set(findings.protected), outcomes, context)
     skipped = frozenset(name for name, _ in findings.only({ComparisonResult.PROTECTED}))
-    asks = frozenset(findings.unavailable)
+    asks = frozenset({*findings.unavailable, *findings.emptied})
     for (name, key), each in found.items():
         if each.kind is ComparisonResult.BROKEN_KEY:
             outcomes.tabs[name] = replace(outcomes.tabs[name], lost=outcomes.tabs[name].lost | {key})

@@ -15,7 +15,7 @@ from typing import TypeAlias
 from connector.capabilities import Difference, Progress, Report
 from connector.sink import Context, Interview, Subscription
 from sinks.google_sheets.config import GoogleSheetsConfig
-from sinks.google_sheets.errors import SheetsFailure, cells_protected
+from sinks.google_sheets.errors import SheetsFailure, cells_protected, emptied
 from sinks.google_sheets.formatting import UnformattedDates, unformatted_dates
 from sinks.google_sheets.repair import (
     IDENTIFYING_FIELDS,
@@ -146,6 +146,8 @@ class Findings:
     asks: list[str] = field(default_factory=list)
     protected: dict[str, ProtectedCells] = field(default_factory=dict)
     unavailable: dict[str, SheetsFailure] = field(default_factory=dict)
+    emptied: dict[str, SheetsFailure] = field(default_factory=dict)
+    """Tabs from which many rows disappeared at once. They are not written again before an operator answered."""
     undated: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def add(self, kind: ComparisonResult, tab: str, key: str, detail: str = "") -> None:
@@ -166,8 +168,10 @@ class Findings:
                 self.counts[ComparisonResult.PENDING] += 1
 
     def report(self, at: int, sink: str) -> Report:
-        report = report_of(at, sink, self.counts, self.kinds.values(), FIXES)
-        asks = [f"{each.reason}: {each.fix}" for each in self.unavailable.values()]
+        left_to_operator = {ComparisonResult.MISSING} if self.emptied else set()
+        fixes = {kind: fix for kind, fix in FIXES.items() if kind not in left_to_operator}
+        report = report_of(at, sink, self.counts, self.kinds.values(), fixes)
+        asks = [f"{each.reason}: {each.fix}" for each in (*self.unavailable.values(), *self.emptied.values())]
         return replace(report, remarks=self.remarks, asks=[*asks, *self.asks])
 
 
@@ -211,8 +215,12 @@ class Verification:
         async for expected in self._expected():
             lost += await self._compare(expected, snapshots, tabs, row_hashes, findings)
         for name, key, note in lost:
-            kind, detail = self._compare_lost(note, tabs[name], snapshots[name], row_hashes[name])
+            view, before = snapshots[name].view, tabs[name]
+            kind, detail = self._compare_lost(note, before, snapshots[name], row_hashes[name])
             findings.add(kind, name, key, detail)
+            if kind is ComparisonResult.MISSING and has_shrunk(before, view):
+                gone = before.count - len(view.key_rows)
+                findings.emptied[name] = emptied(self._calls.sink, view.title, gone, before.count)
         for name, snapshot in snapshots.items():
             self._compare_tab(name, snapshot, row_hashes[name], findings)
         return findings

@@ -13,7 +13,7 @@ from sinks.spreadsheet.columns import Column
 from sinks.workbook import file
 from sinks.workbook.package import Package
 from sinks.workbook.patch import NotPatchable, PatchedTab
-from sinks.workbook.state import FileDiff, RewriteRequest, RewriteResult, TableState, Written
+from sinks.workbook.state import FileDiff, RewriteRequest, RewriteResult, TableState, Written, emptied
 from sinks.workbook.tab import key_text, open_tab
 
 ROWS_MAX = 10_000
@@ -88,12 +88,7 @@ def _compare(state: TableState, present: Collection[str], found: int | None, req
         return diff.with_deleted_as_lost()
     rows = len(state.rows.keys() - state.deleted)
     if diff.is_mass_deletion(rows) and not request.accept:
-        raise SinkBroken(
-            f"{len(diff.newly_deleted)} of {rows} rows are gone from the workbook at once",
-            f"connector resume {request.sink} --accept leaves them deleted, "
-            f"connector resume {request.sink} --refill writes them again",
-            until_resumed=True,
-        )
+        raise emptied(request.sink, len(diff.newly_deleted), rows)
     return diff
 
 

@@ -293,7 +293,7 @@ class Workbook(Sink[WorkbookConfig]):
         state = TableState.from_notes(notes)
         size = len(state.rows)
         content = await self._thread.run(lambda: _run(read_table, self._request(state), size))
-        comparison = Comparison(state, content, self.config.columns, recreate=self.config.recreate)
+        comparison = Comparison(state, content, self.config.columns, sink=self.name, recreate=self.config.recreate)
         after, done = "", 0
         while slice_ := await context.interviews(after, SLICE_ROWS):
             rows = await context.get_notes([row_note(each.interview.id) for each in slice_])
@@ -316,7 +316,8 @@ class Workbook(Sink[WorkbookConfig]):
         rounds = 0 if report.in_sync else last.get("rounds", 0) + 1
         wrong = sorted(findings.keys(REPAIRABLE))
         state = TableState.from_notes(before)
-        state = replace(state, rows=state.rows_after(state.flush, (), set(wrong) & state.rows.keys()))
+        doubtful = set(wrong) - findings.asked  # about the others the next rewrite asks the operator
+        state = replace(state, rows=state.rows_after(state.flush, (), doubtful & state.rows.keys()))
         report_note = {"version": NOTE_VERSION, **report.note(), "rounds": rounds}
         notes = {**changed_notes(before, state), REPORT: report_note}
         rewrites = [FollowUp(REWRITE, interview=key) for key in wrong]

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from zlib import crc32
 
 from connector.languages import ENGLISH, Language, language
-from connector.sink import Interview, Note, Stage
+from connector.sink import Interview, Note, SinkBroken, Stage
 from sinks.spreadsheet.columns import KEY, Column, cell_values
 from sinks.spreadsheet.values import CellKind, serial_number, wall_time
 
@@ -225,3 +225,12 @@ def _written(kind: CellKind, value: Written, zone: tzinfo) -> Written:
     if kind is CellKind.DAYS_SINCE and isinstance(value, int):
         return floor(serial_number(value, zone))
     return value
+
+
+def emptied(sink: str, gone: int, rows: int) -> SinkBroken:
+    """Returns the question to an operator about many rows that disappeared at once."""
+    return SinkBroken(
+        f"{gone} of {rows} rows are gone from the workbook at once",
+        f"connector resume {sink} --accept leaves them deleted, connector resume {sink} --refill writes them again",
+        until_resumed=True,
+    )

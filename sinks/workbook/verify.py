@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from connector.capabilities import Difference, Report
+from connector.sink import SinkBroken
 from sinks.spreadsheet.columns import KEY, Column
 from sinks.spreadsheet.comparison import WRONG, ComparisonResult, report_of
 from sinks.workbook import file
-from sinks.workbook.state import FileDiff, RewriteRequest, Row, TableState, Written
+from sinks.workbook.state import FileDiff, RewriteRequest, Row, TableState, Written, emptied
 from sinks.workbook.tab import key_text, open_tab, same_value
 
 _REPAIR = "connector verify {sink} --repair writes it again"
@@ -64,6 +65,10 @@ class Findings:
 
     counts: Counter[str] = field(default_factory=Counter)
     differences: dict[str, Difference] = field(default_factory=dict)
+    emptied: SinkBroken | None = None
+    """The question to an operator when many rows disappeared at once. They are not written again before the answer."""
+    asked: frozenset[str] = frozenset()
+    """The interviews of these rows."""
 
     def add(self, kind: ComparisonResult, key: str, detail: str = "") -> None:
         self.counts[kind] += 1
@@ -81,19 +86,30 @@ class Findings:
             self.counts[ComparisonResult.PENDING] += 1
 
     def report(self, at: int, sink: str) -> Report:
-        return report_of(at, sink, self.counts, self.differences.values(), FIXES)
+        if self.emptied is None:
+            return report_of(at, sink, self.counts, self.differences.values(), FIXES)
+        left_to_operator = {ComparisonResult.MISSING}
+        fixes = {kind: fix for kind, fix in FIXES.items() if kind not in left_to_operator}
+        report = report_of(at, sink, self.counts, self.differences.values(), fixes)
+        return replace(report, asks=[f"{self.emptied.reason}: {self.emptied.fix}"])
 
 
 class Comparison:
     """Compares the interviews that the sink shows with the content of the file."""
 
-    def __init__(self, state: TableState, content: TableContent, columns: Sequence[Column], *, recreate: bool) -> None:
+    def __init__(
+        self, state: TableState, content: TableContent, columns: Sequence[Column], *, sink: str, recreate: bool
+    ) -> None:
         known = state if not content.is_missing else TableState(rows=state.rows)
         self._content = content
         self._columns = {column.field: column for column in columns}
         self._changes: FileDiff = known.compare(content.keys_of(known.rows), content.flush)
         self._recreate = recreate
         self.findings = Findings()
+        rows = len(known.rows.keys() - known.deleted)
+        if self._changes.is_mass_deletion(rows) and not recreate:
+            self.findings.emptied = emptied(sink, len(self._changes.newly_deleted), rows)
+            self.findings.asked = frozenset(self._changes.newly_deleted)
 
     def add(self, key: str, row: Row | None, *, pending: bool) -> None:
         """Adds an interview: the row that it has to have, `None` for one that no longer exists."""
@@ -104,7 +120,7 @@ class Comparison:
         if row is None or row.removed:
             self._add_removed(key, rows)
         elif not rows:
-            is_deleted = key in self._changes.deleted and not self._recreate
+            is_deleted = key in self._changes.deleted - self.findings.asked and not self._recreate
             kind = ComparisonResult.DELETED if is_deleted else ComparisonResult.MISSING
             self.findings.add(kind, key, self._content.title)
         elif len(rows) > 1:

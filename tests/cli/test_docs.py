@@ -146,3 +146,43 @@ def test_every_kind_of_trouble_is_described():
 def test_every_kind_of_difference_is_described():
     rows = dict(re.findall(r"^\| `([a-z ]+)` \| (yes|no) \|", PAGE, re.MULTILINE))
     assert rows == {kind: "no" if kind in WRONG else "yes" for kind in ComparisonResult}
+
+
+ADVICE = re.compile(r"\bconnector ([a-z]+)( [a-z]+)?((?: (?!--)[^ ;,`]+)?(?: --[a-z-]+(?: (?!-)[^ ;,`]+)?)*)")
+"""A command of one or two words, at most one argument, and options with at most one value each."""
+
+
+def texts(file):
+    """The texts of a module, with `…` for what a formatted text fills in."""
+    tree = ast.parse(file.read_text())
+    formatted = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
+    parts = {id(part) for node in formatted for part in node.values}
+    for node in formatted:
+        yield "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts:
+            yield node.value
+
+
+def advised():
+    """Yields the commands that texts of the connector name, each with its options."""
+    for package in ("connector", "sinks"):
+        for file in (DOCS.parent / package).rglob("*.py"):
+            for text in texts(file):
+                for first, second, rest in ADVICE.findall(" ".join(text.split())):
+                    name = first if first not in ("store", "hireflix") else f"{first}{second}"
+                    options = re.findall(r"--[a-z-]+", second + rest)
+                    if options or name in COMMANDS:
+                        yield name, tuple(options)
+
+
+ADVISED = sorted(set(advised()))
+
+
+def test_advice_is_found():
+    assert {("verify", ("--repair",)), ("resume", ("--refill",)), ("hireflix webhook", ("--activate",))} <= {*ADVISED}
+
+
+@pytest.mark.parametrize(("name", "wanted"), ADVISED)
+def test_a_command_that_a_text_advises_exists_with_its_options(name, wanted):
+    assert set(wanted) <= options(name) | {"--help"}

@@ -182,10 +182,26 @@ async def test_an_emptied_tab_stops_the_sink_until_an_operator_decides(full):
     assert full.counts().get("write") == 1
 
 
+@pytest.mark.parametrize(("mode", "rows"), [("accept", 28), ("refill", 40)])
+async def test_the_advice_of_a_verification_works_before_the_sink_is_called_again(full, mode, rows):
+    """The verification of the operator is the first one to see that rows are gone, and the sink is not paused."""
+    full.person.delete_rows(TAB, 1, 12)
+    assert f"--{mode}" in (await full.verify()).asks[0]
+    full.context.notes["resume"] = {"mode": mode}
+    await full.verify_and_repair()
+    assert len(full.records()) == rows
+    report = await full.verify()
+    assert report.in_sync
+    assert not report.asks
+
+
 async def test_a_verification_of_an_emptied_tab_is_not_in_sync_and_its_repair_asks_the_operator(full):
     full.person.delete_rows(TAB, 1, 12)
     report = await full.verify()
     assert (report.in_sync, report.counts["missing"]) == (False, 12)
+    [ask] = report.asks
+    assert ask.startswith('12 of 40 rows are gone from the tab "Interviews" at once: connector resume ')
+    assert report.fixes == {}, "a repair would not write them again"
     with pytest.raises(SinkBroken, match="12 of 40 rows are gone"):
         await full.verify_and_repair()
     full.context.notes["resume"] = {"mode": "accept"}

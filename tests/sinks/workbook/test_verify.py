@@ -213,3 +213,38 @@ async def test_a_large_table_is_verified_in_a_child_process(workbook):
     await fill(workbook, *some(600))
     report = await report_of(workbook)
     assert report.counts == {"in sync": 600}
+
+
+@pytest.fixture
+async def emptied(workbook):
+    """A file from which a user deleted twelve of thirteen rows at once."""
+    await fill(workbook, *some(13))
+    with workbook.edit() as sheet:
+        sheet.delete_rows(2, 12)
+    return workbook
+
+
+async def test_many_rows_that_disappeared_at_once_are_missing_and_the_advice_is_no_repair(emptied):
+    """A repair would ask the operator, and not write them again."""
+    report = await report_of(emptied)
+    assert (report.in_sync, report.counts["missing"], report.fixes) == (False, 12, {})
+    [ask] = report.asks
+    assert ask.startswith("12 of 13 rows are gone from the workbook at once: connector resume hiring --accept ")
+
+
+async def test_a_repair_of_many_rows_that_disappeared_at_once_asks_the_operator(emptied):
+    before = emptied.path.read_bytes()
+    with pytest.raises(SinkBroken, match="12 of 13"):
+        await repair(emptied)
+    assert emptied.path.read_bytes() == before
+
+
+@pytest.mark.parametrize(("mode", "rows"), [("accept", 1), ("refill", 13)])
+async def test_the_advice_works_before_the_sink_asks(emptied, mode, rows):
+    emptied.context.notes["resume"] = {"mode": mode}
+    while await repair(emptied):
+        pass
+    assert len(emptied.column("Interview ID")) == rows
+    report = await report_of(emptied)
+    assert report.in_sync
+    assert not report.asks
