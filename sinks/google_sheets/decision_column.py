@@ -321,7 +321,10 @@ class DecisionColumn:
                 read_cells([api_requests.top_filter(tab.sheet_id, TOP_ROWS)]),
                 lambda book, id_=tab.sheet_id: read_view(book, id_, None, self._config.titles),  # type: ignore[misc]
             )
-            requests = [] if view is None else self._column_requests(view, tab, is_known=tab.sheet_id in choices.made)
+            if view is None:
+                continue
+            titled = self._titled(view)
+            requests = self._column_requests(view, tab, titled, is_known=tab.sheet_id in choices.made)
             if not requests:
                 continue
             await self._calls.ready_to_write()
@@ -329,21 +332,24 @@ class DecisionColumn:
                 api_requests.batch_body(requests, [api_requests.top_range(tab.title, 1)]), lambda _: None
             )
             choices = replace(choices, made=choices.made | {tab.sheet_id})
+            if titled is None:  # a new column is empty, so its first read need not be a baseline
+                choices = replace(choices, tabs=choices.tabs | {tab.sheet_id})
             self._keep(choices)
             self._done.outcomes |= {each.id: Delivered() for each in reads}
 
-    def _column_requests(self, view: TabView, tab: DecisionTab, *, is_known: bool) -> list[Request]:
-        """Returns the requests that make the column, or mark one that has its title; none when users deleted it, or
+    def _titled(self, view: TabView) -> int | None:
+        """Returns the place of the first column of users that has the title."""
+        title = header_key(self._config.decision_column)
+        places = (at for at, text in enumerate(view.header) if header_key(text) == title and at not in view.tags)
+        return next(places, None)
+
+    def _column_requests(self, view: TabView, tab: DecisionTab, titled: int | None, *, is_known: bool) -> list[Request]:
+        """Returns the requests that make the column, or mark the one that has its title; none when users deleted it, or
         the columns of the sink.
         """
         sheet_id, title = view.sheet_id, self._config.decision_column
-        places = [
-            index
-            for index, text in enumerate(view.header)
-            if header_key(text) == header_key(title) and index not in view.tags
-        ]
-        if places:
-            place = places[0]
+        if titled is not None:
+            place = titled
             held = api_requests.hold_column(sheet_id, tab.keys.place, KEY, tab.keys.tag)
             made = [*held, *api_requests.prove_width(sheet_id, view.width, FixedTag.WIDTH.number(sheet_id))]
         elif is_known or not view.tags:

@@ -97,6 +97,15 @@ async def test_a_choice_decides_once(sheet):
     ]
 
 
+async def test_a_choice_in_a_column_that_was_just_made_decides(make_harness):
+    """The service made it empty, so the choice is one of a user."""
+    one = DecisionSheet(make_harness(decision_column=TITLE))
+    await one.harness.settle(*one.interviews)
+    await one.read()
+    one.choose(one.ids[0], "Advance")
+    assert [await one.read(), await one.read()] == [[], [(one.ids[0], Decision.SHORTLIST, False)]]
+
+
 async def test_a_choice_survives_a_restart_and_decides_once(sheet):
     sheet.choose(sheet.ids[1], "Reject")
     found = []
