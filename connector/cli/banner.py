@@ -83,10 +83,11 @@ def _dashboard(settings: Config, base: str, password: str | None) -> Iterator[st
         yield "  Dashboard off: set CONNECTOR_DASHBOARD__PASSWORD or [dashboard] trust_header"
         return
     yield f"  Dashboard {base}/"
+    command = shell_command(settings, "password")
     if password is not None and sys.stdout.isatty():
-        yield f"  Password  {password} (created now, shown once; `connector password` makes a new one)"
+        yield f"  Password  {password} (created now, shown once; a new one: {command})"
     elif password is not None:
-        yield "  Password  created now; run `connector password` in a terminal to get one"
+        yield f"  Password  created now; to get one: {command}"
 
 
 def _sinks(settings: Config, role: Role) -> Iterator[str]:

@@ -7,6 +7,7 @@ import pytest
 
 from connector.cli.banner import banner, executable
 from connector.config import ensure_secret, load
+from connector.operations.password import ensure_password
 from connector.role import Role
 
 BASE = "http://127.0.0.1:8000"
@@ -52,6 +53,15 @@ def test_a_receiver_names_its_sinks_without_their_destinations(settings):
 
 def test_the_command_to_paste_names_the_config_file(settings, config):
     assert line(banner(settings, BASE), "Try it").endswith(f"send --sample interview.finish --config {config}")
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_the_command_that_makes_a_password_names_the_config_file(settings, config, monkeypatch, is_terminal):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal)
+    made = ensure_password(settings)
+    said = line(banner(settings, BASE, password=made), "Password")
+    assert f"password --config {config}" in said
+    assert (made in said) is is_terminal
 
 
 def test_without_a_config_file_the_command_goes_to_its_folder_first(tmp_path):
