@@ -43,7 +43,8 @@ def demo(
 
     Prints the addresses of pages that show the account, the sheet, the channel and the dashboard. The webhooks arrive
     over HTTP: several positions, with invitations, answers, scores, decisions and deletions. Some arrive twice, some
-    late. Decide with the buttons of the channel or on the dashboard: the other pages show it.
+    late. Decide in the column Decision of the sheet, with the buttons of the channel or on the dashboard: the other
+    pages show it.
     """
     with demo_destinations(folder) as destinations:
         settings = destinations.settings
@@ -109,7 +110,8 @@ class _Demo:
         return base + self.settings.hireflix.webhook_path
 
     def _pages(self) -> list[str]:
-        return [f"  {name:<9} {address}" for name, address in self.destinations.pages.items()]
+        lines = {**self.destinations.pages, "Decide": self.destinations.decide}
+        return [f"  {name:<9} {text}" for name, text in lines.items() if text]
 
     def _summary(self, responses: Counter[str]) -> str:
         accepted, repeats = responses["accepted"], responses["duplicate"]

@@ -38,6 +38,8 @@ MESSAGES_PER_SECOND = 20
 """More than Slack allows, so that the channel shows the webhooks of a demo at once."""
 CALLS_PER_MINUTE = 600
 """More than Google allows by default, for the same reason."""
+DECISION_TITLE = "Decision"
+"""Title of the column in which visitors decide."""
 
 _FIELDS = (
     "candidate_name", "position_name", "stage", "score", "created_at", "completed_at", "comments",
@@ -76,6 +78,7 @@ columns = [
 {columns}
 ]
 """
+_DECISION_COLUMN = f'decision_column = "{DECISION_TITLE}"\n'
 _SLACK = """
 [sinks.slack]
 type = "slack"
@@ -100,6 +103,17 @@ class DemoDestinations:
     pages: dict[str, str] = field(default_factory=dict)
     hints: list[str] = field(default_factory=list)
     hireflix: HireflixEmulator | None = None
+
+    @property
+    def decide(self) -> str:
+        """Where a visitor can decide on an interview, `""` without an account that a decision reaches."""
+        if self.hireflix is None:
+            return ""
+        places = {
+            "Sheet": f"in the column {DECISION_TITLE} of the sheet (a choice counts after one to two minutes)",
+            "Slack": "with a button in the channel",
+        }
+        return ", ".join([*(text for page, text in places.items() if page in self.pages), "or on the dashboard"])
 
     def happens(self, body: bytes) -> bool:
         """Applies a webhook of the stream to the emulated account. Returns `False` for an interview that the visitor
@@ -130,7 +144,7 @@ def demo_destinations(folder: Path | None) -> Iterator[DemoDestinations]:
         api = "" if hireflix is None else _API.format(key=hireflix.key, url=hireflix.api_url)
         toml = _HEAD.format(secret=secret, api=api)
         if _has(SHEET_NEEDS):
-            toml += _sheet(stack, folder, pages)
+            toml += _sheet(stack, folder, pages, decides=hireflix is not None)
         if _has(SLACK_NEEDS):
             toml += _slack(stack, pages, decides=hireflix is not None)
         path = folder / CONFIG_NAME
@@ -163,7 +177,7 @@ def _hireflix(stack: ExitStack, secret: str, pages: dict[str, str]) -> HireflixE
     return hireflix
 
 
-def _sheet(stack: ExitStack, folder: Path, pages: dict[str, str]) -> str:
+def _sheet(stack: ExitStack, folder: Path, pages: dict[str, str], *, decides: bool) -> str:
     from connector.emulators.google import GoogleEmulator
 
     google = stack.enter_context(GoogleEmulator())
@@ -171,7 +185,8 @@ def _sheet(stack: ExitStack, folder: Path, pages: dict[str, str]) -> str:
     spreadsheet = google.add_spreadsheet()
     pages["Sheet"] = f"{google.url}/view/{spreadsheet}"
     columns = ",\n".join(f'  {{ field = "{name}" }}' for name in _FIELDS)
-    return _SHEET.format(spreadsheet=spreadsheet, key=key.name, url=google.url, calls=CALLS_PER_MINUTE, columns=columns)
+    toml = _SHEET.format(spreadsheet=spreadsheet, key=key.name, url=google.url, calls=CALLS_PER_MINUTE, columns=columns)
+    return toml + (_DECISION_COLUMN if decides else "")
 
 
 def _slack(stack: ExitStack, pages: dict[str, str], *, decides: bool) -> str:

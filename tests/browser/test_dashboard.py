@@ -1,4 +1,4 @@
-"""The dashboard in a real Chromium: what a user does, without script, on a phone, and for a screen reader."""
+"""The pages in a real Chromium: what a user does, without script, on a phone, and for a screen reader."""
 
 from __future__ import annotations
 
@@ -143,6 +143,26 @@ min_score = 3
             cells = await page.inner_text("table.sheet")
             assert "Wayne Knight" in cells
             assert google.records(sheet, "Sheet1") == []
+
+
+async def test_a_visitor_edits_an_emulated_sheet_with_the_keyboard_while_it_changes(chromium):
+    with GoogleEmulator() as google:
+        id_ = google.add_spreadsheet(tabs=["Interviews"])
+        person = google.person(id_)
+        person.write("Interviews", [["Candidate", "Notes"], ["Ann", "call"]])
+        page = await (await chromium.new_context()).new_page()
+        await page.goto(f"{google.url}/view/{id_}")
+        await page.focus("a.cell:has-text('call')")
+        person.edit("Interviews", 1, 0, "Zoë")
+        await page.wait_for_selector("text=Zoë")
+        await page.keyboard.press("Enter")
+        await page.wait_for_selector("textarea:focus")
+        await page.keyboard.type("called ")
+        await page.keyboard.press("Tab")
+        await page.keyboard.press("Enter")
+        await page.wait_for_selector("a.cell:has-text('called')")
+        assert google.rows(id_, "Interviews")[1] == ["Zoë", "called call"]
+        await page.context.close()
 
 
 async def test_a_user_pauses_a_sink_until_a_time(tmp_path, chromium):

@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,12 +36,12 @@ def call(*words, cwd, **environ):
 
 
 @contextmanager
-def started(folder, *words):
+def started(folder, *words, module="connector.cli", **environ):
     """A running command and its standard output. It is interrupted at the end, if it has not ended."""
     read, write = os.pipe()
     with os.fdopen(read) as output, (folder / "stderr").open("w") as errors:
         process = forked.start(
-            "connector.cli", *words, environ=ENVIRON, folder=folder, stdout=write, stderr=errors.fileno()
+            module, *words, environ={**ENVIRON, **environ}, folder=folder, stdout=write, stderr=errors.fileno()
         )
         os.close(write)
         yield process, output
@@ -213,7 +214,9 @@ def embedded(folder):
 
 
 def test_a_demo_delivers_everything_and_can_be_looked_at(tmp_path):
-    done = call("demo", "--folder", str(tmp_path / "demo"), "--events", "30", "--rate", "200", "--once", cwd=tmp_path)
+    words = ("demo", "--folder", "demo", "--events", "30", "--rate", "200", "--once")
+    environ = {**ENVIRON, "QUICK_SINCE_MS": str(time.time_ns() // 1_000_000)}  # a digest waits for 25 seconds
+    done = forked.run("tests.flows.quick_clock", *words, environ=environ, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "All deliveries are done: " in done.stdout
     assert ", 0 refused." in done.stdout
@@ -235,9 +238,11 @@ def test_ctrl_c_ends_a_demo_in_the_middle_quietly(tmp_path):
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    """What a running demo printed until all deliveries were done, by the first word of the line."""
+    """What a running demo printed until all deliveries were done, by the first word of the line. Its clock is quick."""
     folder = tmp_path_factory.mktemp("demo")
-    with started(folder, "demo", "--folder", "demo", "--events", "30", "--rate", "200") as (_, output):
+    words = ("demo", "--folder", "demo", "--events", "30", "--rate", "200")
+    since = str(time.time_ns() // 1_000_000)
+    with started(folder, *words, module="tests.flows.quick_clock", QUICK_SINCE_MS=since) as (_, output):
         said = {}
         for line in output:
             title = next((each for each in ("Hireflix", "Sheet", "Slack", "Try it", "Next:") if each in line[:10]), "")
@@ -262,6 +267,19 @@ def test_a_decision_in_the_channel_of_a_demo_reaches_hireflix_and_the_sheet(demo
     assert shows(demo["Hireflix"], f"discarded(?:(?!</tr>).)*No permit(?:(?!</tr>).)*{id_}")
     assert shows(demo["Sheet"], f"Discarded(?:(?!</tr>).)*{id_}")
     assert shows(demo["Slack"], "Discarded by @UVISITOR")
+
+
+def test_a_choice_in_the_sheet_of_a_demo_reaches_hireflix_and_the_channel(demo):
+    assert shows(demo["Sheet"], 'class="cell choose"')
+    rows = httpx.get(demo["Sheet"]).text.split("<tr>")
+    row = next(each for each in rows if ">To evaluate<" in each and 'class="cell choose"' in each)
+    id_ = re.search(r">([0-9a-f]{24})<", row)[1]
+    cell = httpx.URL(demo["Sheet"]).join(re.search(r'class="cell choose"[^>]* href="([^"]+)"', row)[1])
+    assert ">Advance</option>" in httpx.get(cell).text
+    assert httpx.post(cell, data={"value": "Advance"}).status_code == 303
+    assert shows(demo["Sheet"], f">Shortlisted<(?:(?!</tr>).)*{id_}(?:(?!</tr>).)*Decided in the sheet")
+    assert shows(demo["Hireflix"], f"shortlisted(?:(?!</tr>).)*{id_}")
+    assert shows(demo["Slack"], f"was shortlisted(?:(?!</article>).)*/interview/{id_}")
 
 
 def test_the_commands_that_a_demo_prints_work_as_they_are(demo):

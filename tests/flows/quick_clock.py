@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 import time
 
 from connector import app
@@ -31,5 +30,4 @@ class QuickClock(SystemClock):
 
 if __name__ == "__main__":
     app.SystemClock = QuickClock  # type: ignore[misc]
-    sys.argv = ["connector", *sys.argv[1:]]
     main()

@@ -20,14 +20,14 @@ from aiohttp.typedefs import Handler
 
 from connector.emulators.google import errors
 from connector.emulators.google.calls import READS, ROUTES, Action, Call
-from connector.emulators.google.cells import Value, trimmed
+from connector.emulators.google.cells import CELL_CHARACTERS, Value, trimmed
 from connector.emulators.google.errors import GoogleError, quota_exceeded
 from connector.emulators.google.inspection import Inspector
 from connector.emulators.google.model import Book, Tab
 from connector.emulators.google.oauth import TokenRefused, Tokens
 from connector.emulators.google.people import Person
 from connector.emulators.google.schema import Method, check_query, discovery, read_body, read_mask
-from connector.emulators.google.view import page
+from connector.emulators.google.view import Place, form, page, shown_text
 from connector.emulators.server import EmulatorServer
 
 
@@ -61,6 +61,9 @@ class Quotas:
         return self._used[kind, user]
 
 
+CELL_PATH = r"/view/{id}/cell/{row:\d{1,18}}/{column:\d{1,18}}"
+"""Address of the form for a cell, which is named by its lines."""
+NO_CELL = "This cell does not exist any more."
 EMAIL = "connector@emulated-project.iam.gserviceaccount.com"
 
 
@@ -153,6 +156,8 @@ class GoogleEmulator(Inspector, EmulatorServer):
         app.router.add_post("/sts", self._exchange)
         app.router.add_post("/iam/serviceAccounts/{account}", self._impersonate)
         app.router.add_get("/view/{id}", self._view)
+        app.router.add_get(CELL_PATH, self._form)
+        app.router.add_post(CELL_PATH, self._edit_by_page)
         for method, path, name, action in ROUTES:
             app.router.add_route(method, path, self._handler(discovery().method(name), action), name=name)
 
@@ -210,6 +215,33 @@ class GoogleEmulator(Inspector, EmulatorServer):
                 return web.Response(status=404, text="no such spreadsheet")
             return web.Response(text=page(book), content_type="text/html")
 
+    async def _form(self, request: web.Request) -> web.Response:
+        """The form for a cell."""
+        with self.lock:
+            found = self._cell_of(request)
+            if found is None:
+                return web.Response(status=404, text=NO_CELL)
+            return web.Response(text=form(*found), content_type="text/html")
+
+    async def _edit_by_page(self, request: web.Request) -> web.Response:
+        """A visitor enters a text into a cell, and returns to it."""
+        text = str((await request.post()).get("value", "")).replace("\r\n", "\n")
+        with self.lock:
+            found = self._cell_of(request)
+            if found is None:
+                return web.Response(status=404, text=NO_CELL)
+            book, tab, row, column = found
+            if len(text) > CELL_CHARACTERS:
+                return web.Response(status=400, text=f"A cell has at most {CELL_CHARACTERS} characters.")
+            if text != shown_text(tab.at(row, column)):
+                self.person(book.id).enter(tab.title, row, column, text)
+            return web.Response(status=303, headers={"Location": f"/view/{book.id}#{_place_of(request).anchor}"})
+
+    def _cell_of(self, request: web.Request) -> tuple[Book, Tab, int, int] | None:
+        book = self.books.get(request.match_info["id"])
+        found = _place_of(request).find(book) if book is not None else None
+        return None if book is None or found is None else (book, *found)
+
     def _handler(self, method: Method, action: Action) -> Callable[[web.Request], Any]:
         async def handle(request: web.Request) -> web.Response:
             raw = await request.read()
@@ -258,6 +290,10 @@ class GoogleEmulator(Inspector, EmulatorServer):
         if book.office:
             raise errors.office_file()
         return book
+
+
+def _place_of(request: web.Request) -> Place:
+    return Place(int(request.match_info["row"]), int(request.match_info["column"]))
 
 
 @contextmanager

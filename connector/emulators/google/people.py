@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import RLock
@@ -12,6 +13,9 @@ from connector.emulators.google.cells import Formula, Row, Value, cell, rest_of,
 from connector.emulators.google.inspection import Inspector
 from connector.emulators.google.model import Area, Book, Dimension, Lines, Protection, Tab, new_lines
 from connector.emulators.google.tab_requests import free_sheet_id
+
+_NUMBER = re.compile(r"[+-]?\d{1,15}(\.\d{1,15})?", re.ASCII)
+"""Digits that Google enters as a number, in the locale en_US."""
 
 
 def once(act: Callable[[], object]) -> Callable[[], None]:
@@ -23,6 +27,13 @@ def once(act: Callable[[], object]) -> Callable[[], None]:
             left.pop()()
 
     return hook
+
+
+def typed(text: str) -> Value:
+    """Returns the value that a typed text enters."""
+    if text.upper() in {"TRUE", "FALSE"}:
+        return text.upper() == "TRUE"
+    return float(text) if _NUMBER.fullmatch(text) else text
 
 
 class Person:
@@ -48,6 +59,15 @@ class Person:
             value = Formula(value)
         with self._at(title) as (_, tab):
             tab.put(row, column, [cell(value or (None if value == "" else value), rest_of(tab.at(row, column)))])
+
+    def enter(self, title: str, row: int, column: int, text: str) -> None:
+        """Types a text into a cell: digits become a number, except where the cell is formatted as text. A column after
+        the last one is inserted first.
+        """
+        with self._at(title) as (_, tab):
+            tab.insert("COLUMNS", tab.column_count, max(0, column - tab.column_count + 1))
+            kind = rest_of(tab.at(row, column)).get("userEnteredFormat", {}).get("numberFormat", {}).get("type")
+            self.edit(title, row, column, text if kind == "TEXT" else typed(text))
 
     def write(self, title: str, rows: Sequence[Sequence[Value]], row: int = 0, column: int = 0) -> None:
         """Pastes a block of values."""

@@ -6,14 +6,11 @@ from datetime import UTC, datetime
 from html import escape
 
 from connector.emulators.hireflix.account import Account, Interview
+from connector.emulators.page import live_page
 
 _STYLE = (
     "body{font:14px sans-serif}table{border-collapse:collapse}td,th{border:1px solid #ccc;padding:2px 6px;"
     "text-align:left}div{overflow-x:auto}"
-)
-_HEAD = (
-    '<!doctype html><html><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-    f'<meta http-equiv="refresh" content="2"><title>Hireflix</title><style>{_STYLE}</style></head>'
 )
 _TITLES = ("Candidate", "Position", "Stage", "Score", "Comments", "Changed", "Interview")
 _ROWS = 500
@@ -24,7 +21,7 @@ def page(account: Account) -> str:
     newest = sorted(account.interviews.values(), key=lambda each: (each.updated_at, each.id), reverse=True)
     head = "".join(f"<th>{title}</th>" for title in _TITLES)
     rows = "".join(_row(account, each) for each in newest[:_ROWS])
-    return f"{_HEAD}<body><h1>Hireflix</h1><div><table><tr>{head}</tr>{rows}</table></div></body></html>"
+    return live_page("Hireflix", _STYLE, f"<h1>Hireflix</h1><div><table><tr>{head}</tr>{rows}</table></div>")
 
 
 def _row(account: Account, found: Interview) -> str:

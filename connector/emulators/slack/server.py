@@ -334,7 +334,8 @@ class SlackEmulator(EmulatorServer):
 
     async def _dialog(self, request: web.Request) -> web.Response:
         opened = self._opened(request)
-        text = view.dialog(opened) if opened is not None else "<p>No such dialog.</p>"
+        channel = f"/view/{request.match_info['channel']}"
+        text = view.dialog(opened, channel) if opened is not None else "<p>No such dialog.</p>"
         return web.Response(text=text, content_type="text/html", status=404 if opened is None else 200)
 
     async def _submit_by_page(self, request: web.Request) -> web.Response:

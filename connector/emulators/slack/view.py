@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from connector.emulators.page import form_page, live_page
 from connector.emulators.slack.workspace import Channel, Ephemeral, Message
 
 VISITOR = "UVISITOR"
@@ -31,15 +32,9 @@ def page(channel: Channel, ephemerals: Sequence[Ephemeral] = ()) -> str:
     """Returns the messages of a channel, and the latest of those that only the visitor sees."""
     threads = sorted(channel.messages.values(), key=lambda each: (each.thread_ts or each.ts, each.ts))
     body = "".join(map(_message, threads)) or "<p>No messages.</p>"
-    name = html.escape(channel.name)
-    return (
-        f"{_HEAD}<meta http-equiv=refresh content=2><title>#{name}</title>"
-        f"<style>{STYLE}</style><h1>#{name}</h1>"
-        f"<main id=messages>{body}</main>{_aside(channel, ephemerals)}"
-    )
-
-
-_HEAD = "<!doctype html><meta charset=utf-8><meta name=viewport content=width=device-width>"
+    head = f"<h1>#{html.escape(channel.name)}</h1>"
+    main = f"{head}<main id=messages>{body}</main>{_aside(channel, ephemerals)}"
+    return live_page(f"#{channel.name}", STYLE, main)
 
 
 def _aside(channel: Channel, ephemerals: Sequence[Ephemeral]) -> str:
@@ -48,16 +43,19 @@ def _aside(channel: Channel, ephemerals: Sequence[Ephemeral]) -> str:
     return f"<aside><small>Only visible to you</small>{texts}</aside>" if texts else ""
 
 
-def dialog(view: dict[str, Any]) -> str:
-    """Returns a dialog with one text input as a form."""
+def dialog(view: dict[str, Any], channel: str) -> str:
+    """Returns a dialog with one text input as a form. `channel` is the address of the page to return to."""
     title, submit = (html.escape(view[name]["text"]) for name in ("title", "submit"))
+    close = html.escape(view.get("close", {}).get("text", "Cancel"))
     [block] = view["blocks"]
     label, name = html.escape(block["label"]["text"]), html.escape(block["element"]["action_id"])
-    return (
-        f"{_HEAD}<title>{title}</title><style>{STYLE}</style><h1>{title}</h1>"
-        f"<form method=post><label>{label}<textarea name={name}></textarea></label>"
-        f"<button class=button>{submit}</button></form>"
+    hint = html.escape(block.get("hint", {}).get("text", ""))
+    body = (
+        f'<h1>{title}</h1><form method=post><label>{label}<textarea name="{name}" autofocus></textarea></label>'
+        f"<p><small>{hint}</small></p><button class=button>{submit}</button>"
+        f'<a class=button href="{html.escape(channel)}">{close}</a></form>'
     )
+    return form_page(view["title"]["text"], STYLE, body)
 
 
 def _message(message: Message) -> str:
@@ -89,7 +87,7 @@ def _button(item: dict[str, Any], ts: str) -> str:
     action = html.escape(item["action_id"])
     return (
         f'<form method=post><input type=hidden name=message value="{ts}">'
-        f'<button class="button" name=action value="{action}">{_text(item["text"])}</button></form>'
+        f'<button class="button" id="{ts}-{action}" name=action value="{action}">{_text(item["text"])}</button></form>'
     )
 
 

@@ -1,6 +1,5 @@
 """Tabs and polish: ids in use, titles, and what is kept."""
 
-import httpx
 import pytest
 
 RANGE = {"sheetId": 0, "startRowIndex": 0}
@@ -107,25 +106,3 @@ def test_polish_of_an_unknown_tab_is_refused(api, kind):
     bodies = {"setDataValidation": {"range": there}, "addConditionalFormatRule": {"rule": {"ranges": [there]}}}
     message = api.refused({kind: bodies.get(kind, {"filter": {"range": there}})})
     assert message == f"Invalid requests[0].{kind}: No grid with id: 9"
-
-
-def test_the_page_for_people_escapes_what_candidates_wrote(api, google):
-    api.person.write("Sheet1", [["<script>alert(1)</script>"], ["Open"]])
-    link = {"userEnteredFormat": {"textFormat": {"link": {"uri": 'javascript:"x"'}}}}
-    block = {"range": {"startRowIndex": 1, "endRowIndex": 2, "endColumnIndex": 1}, "cell": link}
-    api.done({"repeatCell": {**block, "fields": "userEnteredFormat"}})
-    response = httpx.get(f"{google.url}/view/{api.id}")
-    assert response.headers["Content-Type"].startswith("text/html")
-    assert "&lt;script&gt;" in response.text
-    assert "<script>" not in response.text
-    assert "javascript:" not in response.text
-    assert httpx.get(f"{google.url}/view/unknown").status_code == 404
-
-
-def test_the_page_for_people_shows_the_colour_of_a_rule_that_a_word_meets(api, google):
-    api.person.write("Sheet1", [["Done"], ["Done"], ["Open"]])
-    rule = {"condition": {"type": "TEXT_EQ", "values": [{"userEnteredValue": "Done"}]}}
-    rule["format"] = {"backgroundColorStyle": {"rgbColor": {"green": 1}}}
-    api.done({"addConditionalFormatRule": {"rule": {"ranges": [{"startRowIndex": 1}], "booleanRule": rule}}})
-    page = httpx.get(f"{google.url}/view/{api.id}").text
-    assert page.count('style="background:rgb(0,255,0)"') == 1
