@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -95,6 +96,15 @@ def reply_text(body: bytes) -> str:
     return f"{error.status}: {error.message}" if error.status else error.message
 
 
+_NAMES = re.compile(r"""'[^']*'|"[^"]*"|\([^)]*\)""")
+"""Quoted titles and ranges in brackets."""
+
+
+def _without_names(message: str) -> str:
+    """Returns a message in small letters without the titles of tabs: "Protected" is a title, too."""
+    return _NAMES.sub("", message).lower()
+
+
 def _decode(body: bytes) -> ErrorStatus:
     try:
         return msgspec.json.decode(body, type=ErrorReply).error
@@ -108,7 +118,7 @@ def _denied(status: int, error: ErrorStatus, email: str) -> SheetsFailure:
         return SheetsFailure(
             FailureMeaning.BROKEN, "the Google Sheets API is switched off in the service account's project", fix
         )
-    if "protected" in error.message.lower():
+    if "protected" in _without_names(error.message):
         return cells_protected(email)
     for matches, reason, fix in _DENIED:
         if matches(status, error):
@@ -154,7 +164,7 @@ _CONFLICTS = ("already exists", "already in use", "in use", "duplicate", "unable
 
 
 def _refused(status: int, error: ErrorStatus, email: str) -> SheetsFailure:
-    text = error.message.lower()
+    text = _without_names(error.message)
     if "protected" in text:
         return cells_protected(email)
     if "not supported for this document" in text:

@@ -273,6 +273,9 @@ async def test_when_google_takes_nothing_at_all_no_row_is_given_up(picky):
         (400, "Unable to parse range: 'X'!1:1", FailureMeaning.CONFLICT),
         (400, "Invalid requests[3].updateCells: Range exceeds grid limits.", FailureMeaning.REFUSED),
         (400, "You are trying to edit a protected cell or object.", FailureMeaning.PROTECTED),
+        (400, 'A sheet with the name "Protected" already exists.', FailureMeaning.CONFLICT),
+        (400, "Unable to parse range: 'Protected'!1:1", FailureMeaning.CONFLICT),
+        (400, "Range (Protected!Y1) exceeds grid limits. Max rows: 9, max columns: 9", FailureMeaning.REFUSED),
         (400, "This action would increase the number of cells in the workbook above the limit", FailureMeaning.BROKEN),
         (403, "Request had insufficient authentication scopes.", FailureMeaning.BROKEN),
         (404, "Requested entity was not found.", FailureMeaning.BROKEN),
@@ -281,7 +284,7 @@ async def test_when_google_takes_nothing_at_all_no_row_is_given_up(picky):
     ],
 )
 def test_every_answer_has_a_meaning(status, message, meaning):
-    body = f'{{"error": {{"message": "{message}"}}}}'.encode()
+    body = json.dumps({"error": {"message": message}}).encode()
     failure = answer_failure(status, body, email=EMAIL)
     assert failure.meaning is meaning
     assert bool(failure.fix) == (meaning in {FailureMeaning.BROKEN, FailureMeaning.PROTECTED})
