@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from ipaddress import ip_address
+from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from connector.config.settings import Config, MailSettings, SinkEntry, StoreSettings
@@ -51,6 +54,7 @@ def warnings_for(config: Config, needs: Secrets = Secrets.ALL) -> Iterator[Probl
     yield from _email(config.alerts.email)
     yield from _store(config.store)
     yield from _routes(config)
+    yield from _files(config)
 
 
 def position_warnings(config: Config, positions: Iterable[tuple[str, str]]) -> list[Problem]:
@@ -62,6 +66,22 @@ def position_warnings(config: Config, positions: Iterable[tuple[str, str]]) -> l
         for id_, name in positions
         if not routes.match("", id_, name, Stage.PENDING, None)
     ]
+
+
+def _files(config: Config) -> Iterator[Problem]:
+    """Yields a warning for each file with secrets that every user of this machine can read, and for each file that
+    every user can change.
+    """
+    keys = {getattr(entry.config, "credentials_file", None) for entry in config.sinks.values()}
+    private = [config.folder / ".env", *sorted(key for key in keys if isinstance(key, Path))]
+    files = [*private, *([config.path] if config.path is not None else [])]
+    for path in files:
+        with suppress(OSError):  # a missing file is reported where it is read
+            mode = path.stat().st_mode
+            if mode & stat.S_IWOTH:
+                yield Problem(path.name, "every user of this machine can change it", f"chmod o-rwx {path}")
+            elif mode & stat.S_IROTH and path in private:
+                yield Problem(path.name, "every user of this machine can read the secrets in it", f"chmod o-rwx {path}")
 
 
 def _email(email: MailSettings | None) -> Iterator[Problem]:

@@ -112,6 +112,28 @@ def test_a_position_by_name_beside_otherwise_is_reported(folder):
     assert reported == [f"{problem} (use the id of the position)"]
 
 
+@pytest.mark.parametrize(
+    ("name", "mode", "warned"),
+    [
+        (".env", 0o600, None),
+        (".env", 0o640, None),
+        (".env", 0o644, "every user of this machine can read the secrets in it"),
+        (".env", 0o602, "every user of this machine can change it"),
+        ("key.json", 0o604, "every user of this machine can read the secrets in it"),
+        ("config.toml", 0o644, None),
+        ("config.toml", 0o666, "every user of this machine can change it"),
+    ],
+)
+def test_a_file_with_secrets_that_others_can_read_or_that_they_can_change(folder, name, mode, warned):
+    sheet = '[sinks.sheet]\ntype = "google_sheets"\nspreadsheet = "1AbC_d-2EfGhIjKlMnOpQrStUvWxYz0123456789"\n'
+    folder.write("config.toml", sheet + 'credentials_file = "key.json"\n')
+    file = folder.path / name
+    file.touch()
+    file.chmod(mode)
+    expected = [] if warned is None else [f"{name}: {warned} (chmod o-rwx {file})"]
+    assert [str(problem) for problem in folder.load().warnings] == expected
+
+
 def test_a_position_that_no_route_takes(folder):
     config = folder.load(CHAT + '[[routes]]\nsinks = ["chat"]\npositions = ["Sales *"]\nmin_score = 5\nevents = []')
     reported = position_warnings(config, [("id-1", "Sales Madrid"), ("id-2", "Support")])
