@@ -323,6 +323,37 @@ class ListingParameters(NamedTuple):
     limit: int
 
 
+class Search(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Searches by the starts of words of the candidate's name, or of the e-mail address. It is sent as a body, because
+    logs keep addresses.
+
+    `since` and `until` are epoch milliseconds, and `after` is `next` of the answer before.
+    """
+
+    search: Annotated[Words, msgspec.Meta(min_length=1)]
+    since: Number | None = None
+    until: Number | None = None
+    after: Words = ""
+    limit: Annotated[int, msgspec.Meta(ge=1, le=ROWS_MAX)] = 50
+
+
+class EventSearch(Search, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A search for the events of candidates, with the filters of `GET /api/events`."""
+
+    interview: Words = ""
+
+
+class InterviewSearch(Search, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A search for interviews of candidates, with the filters of `GET /api/interviews`."""
+
+    sink: Words = ""
+
+
+def filters_of(search: type[Search]) -> list[str]:
+    """Returns the filters that a search has beside those of every search. Its listing has the same."""
+    return [name for name in search.__struct_fields__ if name not in Search.__struct_fields__]
+
+
 def listing(since: Time = None, until: Time = None, after: After = "", limit: Limit = 50) -> ListingParameters:
     """Returns the parameters that every listing has."""
     return ListingParameters(since, until, after, limit)
@@ -354,21 +385,14 @@ async def _listing(
     pages: Pages,
     find: Callable[[Connection, ListingFilter, int], Sequence[Row]],
     wanted: ListingFilter,
-    listing: ListingParameters,
+    listing: ListingParameters | Search,
     *,
     number: bool,
 ) -> tuple[Sequence[Row], str]:
-    """Returns the rows that parameters of an address select, and `next`. With `number` their ids are numbers."""
+    """Returns the rows that a request selects, and `next`. With `number` their ids are numbers."""
     after = _place(listing.after, number=number)
     page_of = replace(wanted, since=listing.since, until=listing.until, after=after)
-    return await _found(pages, find, page_of, listing.limit)
-
-
-async def _found(
-    pages: Pages, find: Callable[[Connection, ListingFilter, int], Sequence[Row]], wanted: ListingFilter, limit: int
-) -> tuple[Sequence[Row], str]:
-    """Returns rows and `next`."""
-    found = await pages.store.query(lambda connection: page(find, connection, pages.config, wanted, limit))
+    found = await pages.store.query(lambda connection: page(find, connection, pages.config, page_of, listing.limit))
     return found.rows, "" if found.next is None else written_place(found.next)
 
 
@@ -379,59 +403,46 @@ async def api_status(pages: NamedDependency[Pages]) -> Health:
     return await pages.store.query(lambda connection: health_here(connection, now, pages.config))
 
 
-@get("/events", responses=PROBLEMS, dependencies=LISTING, guards=[only("interview", *PERIOD, *PAGE)])
+@get(
+    "/events",
+    responses=PROBLEMS,
+    dependencies=LISTING,
+    guards=[only(*filters_of(EventSearch), *PERIOD, *PAGE)],
+)
 async def api_events(
-    pages: NamedDependency[Pages],
-    listing: NamedDependency[ListingParameters],
-    interview: Filter = "",
+    pages: NamedDependency[Pages], listing: NamedDependency[ListingParameters], interview: Filter = ""
 ) -> Events:
     """Events; `since` and `until` are epoch milliseconds of receipt."""
-    return Events(
-        *await _listing(pages, queries.events, ListingFilter(interview=interview or None), listing, number=True)
-    )
+    wanted = ListingFilter(interview=interview or None)
+    return Events(*await _listing(pages, queries.events, wanted, listing, number=True))
 
 
-@get("/interviews", responses=PROBLEMS, dependencies=LISTING, guards=[only("sink", *PERIOD, *PAGE)])
+@get(
+    "/interviews",
+    responses=PROBLEMS,
+    dependencies=LISTING,
+    guards=[only(*filters_of(InterviewSearch), *PERIOD, *PAGE)],
+)
 async def api_interviews(
-    pages: NamedDependency[Pages],
-    listing: NamedDependency[ListingParameters],
-    sink: Filter = "",
+    pages: NamedDependency[Pages], listing: NamedDependency[ListingParameters], sink: Filter = ""
 ) -> Interviews:
     """Interviews in their current state; `since` and `until` are epoch milliseconds of the newest event."""
-    return Interviews(
-        *await _listing(pages, queries.interviews, ListingFilter(sink=sink or None), listing, number=False)
-    )
-
-
-class Search(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Searches by the starts of words of the candidate's name, or of the e-mail address. It is sent as a body, because
-    logs keep addresses.
-
-    `since` and `until` are epoch milliseconds, and `after` is `next` of the answer before.
-    """
-
-    search: Annotated[Words, msgspec.Meta(min_length=1)]
-    since: Number | None = None
-    until: Number | None = None
-    after: Words = ""
-    limit: Annotated[int, msgspec.Meta(ge=1, le=ROWS_MAX)] = 50
-
-    def filter(self, *, number: bool) -> ListingFilter:
-        """Returns the filter of a listing. Raises `ValidationException`."""
-        place = _place(self.after, number=number)
-        return ListingFilter(search=self.search, since=self.since, until=self.until, after=place)
+    wanted = ListingFilter(sink=sink or None)
+    return Interviews(*await _listing(pages, queries.interviews, wanted, listing, number=False))
 
 
 @post("/events/search", status_code=200, responses=PROBLEMS)
-async def api_search_events(pages: NamedDependency[Pages], data: JSONBody[Search]) -> Events:
+async def api_search_events(pages: NamedDependency[Pages], data: JSONBody[EventSearch]) -> Events:
     """Events of the interviews that a search finds."""
-    return Events(*await _found(pages, queries.events, data.filter(number=True), data.limit))
+    wanted = ListingFilter(interview=data.interview or None, search=data.search)
+    return Events(*await _listing(pages, queries.events, wanted, data, number=True))
 
 
 @post("/interviews/search", status_code=200, responses=PROBLEMS)
-async def api_search_interviews(pages: NamedDependency[Pages], data: JSONBody[Search]) -> Interviews:
+async def api_search_interviews(pages: NamedDependency[Pages], data: JSONBody[InterviewSearch]) -> Interviews:
     """The interviews that a search finds, in their current state."""
-    return Interviews(*await _found(pages, queries.interviews, data.filter(number=False), data.limit))
+    wanted = ListingFilter(sink=data.sink or None, search=data.search)
+    return Interviews(*await _listing(pages, queries.interviews, wanted, data, number=False))
 
 
 @get(

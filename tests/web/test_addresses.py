@@ -174,6 +174,24 @@ async def test_a_program_searches_with_a_body(tmp_path):
             assert nothing.json() == {"rows": [], "next": ""}
 
 
+async def test_a_search_by_a_program_has_the_filters_of_the_listing(tmp_path):
+    async with dashboard(tmp_path, TOML, password=None) as (service, client):
+        for number in range(2):
+            await service.post(sample("finish", id=f"i{number}"))
+        body = {"search": "wayne", "interview": "i1"}
+        found = (await client.post("/api/events/search", json=body, headers=BEARER)).json()
+        assert [row["interview_id"] for row in found["rows"]] == ["i1"]
+        body = {"search": "wayne", "sink": "nowhere"}
+        refused = await client.post("/api/interviews/search", json=body, headers=BEARER)
+        assert (refused.status_code, "nowhere" in refused.json()["detail"]) == (422, True)
+
+        schema = (await client.get("/schema/openapi.json", headers=BEARER)).json()
+        for kind, name in (("interviews", "InterviewSearch"), ("events", "EventSearch")):
+            listed = {each["name"] for each in schema["paths"][f"/api/{kind}"]["get"]["parameters"]}
+            [body] = [each for title, each in schema["components"]["schemas"].items() if title.endswith(name)]
+            assert {*body["properties"]} == listed | {"search"}
+
+
 @pytest.mark.parametrize("kind", ["interviews", "events", "deliveries", "attempts"])
 async def test_a_search_in_an_address_of_the_api_is_refused_with_the_way_to_search(tmp_path, kind):
     async with dashboard(tmp_path, TOML, password=None) as (_, client):
