@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, in
 from connector.capabilities import ERASE
 from connector.interview import Stage, Value, text_of
 from connector.merge import InterviewState, decode, encode
-from connector.store import decisions, words
+from connector.store import decisions, settle, words
 from connector.store.dialects import among, has_row_locks, insert_new
 from connector.store.ingest import hashes_of
 from connector.store.schema import (
@@ -24,6 +24,7 @@ from connector.store.schema import (
     delivery,
     event,
     event_body,
+    in_state,
     interview,
     interview_word,
     not_understood,
@@ -180,7 +181,7 @@ def erase(connection: Connection, interview_id: str, sinks: Sequence[str], now: 
     values = {} if row is None else decode(row.state).values
     done = Erased(attempts=_strip_attempts(connection, interview_id, values))
     done.events = _strip_events(connection, interview_id)
-    _delete_deliveries(connection, interview_id, done)
+    _delete_deliveries(connection, interview_id, done, now)
     decisions.forget(connection, interview_id)
     if row is not None:
         _strip_interview(connection, row, values, now)
@@ -221,10 +222,14 @@ def _strip_attempts(connection: Connection, interview_id: str, values: Mapping[s
     return answered.rowcount
 
 
-def _delete_deliveries(connection: Connection, interview_id: str, done: Erased) -> None:
+def _delete_deliveries(connection: Connection, interview_id: str, done: Erased, now: int) -> None:
     others = and_(_of(interview_id), delivery.c.purpose != ERASE)
     done.dead = _count(connection, and_(others, delivery.c.state == int(DeliveryState.DEAD)))
+    shows = and_(others, in_state(DeliveryState.PENDING), delivery.c.wait_group.is_not(None))
+    groups = connection.execute(select(delivery.c.sink, delivery.c.wait_group).where(shows)).all()
     done.deliveries = connection.execute(delete(delivery).where(others)).rowcount
+    for sink, group in groups:  # of other interviews may wait for a call that is deleted now
+        settle.release_unshown(connection, sink, [group], now)
 
 
 def _strip_interview(connection: Connection, row: Any, values: Mapping[str, Value], now: int) -> None:

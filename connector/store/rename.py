@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 from connector.errors import ConnectorError
-from connector.store import subscriptions
+from connector.store import settle, subscriptions
 from connector.store.dialects import insert_selected
 from connector.store.schema import (
     DeliveryState,
@@ -69,9 +69,10 @@ def rename(connection: Connection, formerly: str, name: str, now: int, *, is_sta
         connection.execute(update(sink).where(sink.c.name == name).values(_merged(old, new, is_state=is_state)))
     elif old is not None:
         connection.execute(update(sink).where(sink.c.name == formerly).values(name=name, lease_owner=None))
-    _supersede_repeats(connection, formerly, name, now)
+    groups = _supersede_repeats(connection, formerly, name, now)
     for table in (delivery, attempt):
         connection.execute(update(table).where(table.c.sink == formerly).values(sink=name))
+    settle.release_unshown(connection, name, groups, now)
     connection.execute(update(decision_request).where(decision_request.c.sink == formerly).values(sink=name))
     _move_notes(connection, formerly, name)
     subscriptions.move_subscriptions(connection, formerly, name)
@@ -130,18 +131,21 @@ def _merged(old: Any, new: Any, *, is_state: bool) -> dict[str, Any]:
     }
 
 
-def _supersede_repeats(connection: Connection, formerly: str, name: str, now: int) -> None:
+def _supersede_repeats(connection: Connection, formerly: str, name: str, now: int) -> set[str]:
     """Settles pending deliveries of the old name of which the new name has an equal one, so that none is sent twice.
 
     One that may have been sent already is kept, so that its call is repeated under the same id. The follow-up of the
-    new name takes the earlier of both times.
+    new name takes the earlier of both times. Returns the groups that superseded follow-ups showed.
     """
+    groups = set()
     for row in connection.execute(_repeated_events(formerly, name)).all():
         _supersede(connection, row.id, now)
     for row in connection.execute(_repeated_follow_ups(formerly, name)).all():
         _supersede(connection, row.id, now)
         sooner = (delivery.c.id == row.other, delivery.c.attempts == 0, delivery.c.not_before > row.not_before)
         connection.execute(update(delivery).where(*sooner).values(not_before=row.not_before, since=row.not_before))
+        groups |= {row.wait_group} - {None}
+    return groups
 
 
 def _supersede(connection: Connection, id_: int, now: int) -> None:
@@ -164,7 +168,7 @@ def _repeated_events(formerly: str, name: str) -> Select[Any]:
 
 def _repeated_follow_ups(formerly: str, name: str) -> Select[Any]:
     mine, theirs = delivery.alias("mine"), delivery.alias("theirs")
-    return select(mine.c.id, mine.c.not_before, theirs.c.id.label("other")).where(
+    return select(mine.c.id, mine.c.not_before, mine.c.wait_group, theirs.c.id.label("other")).where(
         *_not_sent(mine, formerly),
         mine.c.purpose != "",
         theirs.c.sink == name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -120,7 +120,7 @@ class Settlement:
     groups: dict[str, tuple[DeliveryState, str | None]] = field(default_factory=dict)
     """The new state of all rows that wait in a group, with its reference or reason."""
     touched: set[str] = field(default_factory=set)
-    """Groups whose follow-up was called."""
+    """Groups whose follow-up was called, or shows another group now."""
     shown_since: list[int] = field(default_factory=list)
     """Set by `settle`: `since` of the waiting rows that were delivered."""
     unsent: list[int] = field(default_factory=list)
@@ -147,7 +147,7 @@ def settle(connection: Connection, lease: Lease, destination: str, settlement: S
     _settle_open(connection, settlement)
     notes.write(connection, lease.sink, destination, settlement.notes)
     if settlement.follow_ups:
-        plan_follow_ups(connection, lease.sink, settlement.follow_ups)
+        settlement.touched |= plan_follow_ups(connection, lease.sink, settlement.follow_ups)
     ended += _settle_groups(connection, lease.sink, settlement)
     rollup.count_settled(connection, ended, settlement.ended_at)
     _record(connection, lease.sink, settlement)
@@ -274,11 +274,17 @@ def _settle_groups(connection: Connection, name: str, settlement: Settlement) ->
         ids += [row.id for row in ended]
         if state is DeliveryState.DELIVERED:
             settlement.shown_since += [row.since for row in ended]
-    for group in {*settlement.touched, *(row.group for row in settlement.waiting)} - settlement.groups.keys():
+    groups = {*settlement.touched, *(row.group for row in settlement.waiting)} - settlement.groups.keys()
+    release_unshown(connection, name, groups, settlement.ended_at)
+    return ids
+
+
+def release_unshown(connection: Connection, name: str, groups: Collection[str], now: int) -> None:
+    """Makes the deliveries of a sink that wait in one of the groups pending, where no pending follow-up shows it."""
+    for group in groups:
         shows = and_(OF_SINK, delivery.c.wait_group == group)
         if connection.execute(select(delivery.c.id).where(shows).limit(1), {"sink": name}).first() is None:
-            _make_pending(connection, _in_group(name, group), settlement.ended_at + UNSHOWN_MS)
-    return ids
+            _make_pending(connection, _in_group(name, group), now + UNSHOWN_MS)
 
 
 def _in_group(name: str, group: str) -> ColumnElement[bool]:
@@ -314,10 +320,11 @@ def move(connection: Connection, name: str, destination: str) -> None:
         release_waiting(connection, name)
 
 
-def plan_follow_ups(connection: Connection, name: str, asked: Sequence[PlannedFollowUp]) -> None:
+def plan_follow_ups(connection: Connection, name: str, asked: Sequence[PlannedFollowUp]) -> set[str]:
     """Adds follow-ups: one pending row per sink, purpose, interview and subject.
 
-    A pending one that was not tried yet moves to the earlier time; one that was tried keeps its time.
+    A pending one that was not tried yet moves to the earlier time; one that was tried keeps its time. It shows the
+    newly named group. Returns the groups that it showed before.
     """
     wanted: dict[tuple[str, str, str], PlannedFollowUp] = {}
     for each in asked:
@@ -327,8 +334,10 @@ def plan_follow_ups(connection: Connection, name: str, asked: Sequence[PlannedFo
     mine = and_(OF_SINK, among(connection, delivery.c.key, sorted({each.key for each in asked})))
     found = connection.execute(select(delivery).where(mine, delivery.c.purpose != ""), {"sink": name})
     pending = {(row.purpose, row.interview_id, row.subject): row for row in found}
-    _bring_forward(connection, [(pending[key], each) for key, each in wanted.items() if key in pending])
+    known = [(pending[key], each) for key, each in wanted.items() if key in pending]
+    _bring_forward(connection, known)
     _add_follow_ups(connection, name, [each for key, each in wanted.items() if key not in pending])
+    return {row.wait_group for row, each in known if row.wait_group not in {None, each.group}}
 
 
 def _bring_forward(connection: Connection, pairs: Sequence[tuple[Any, PlannedFollowUp]]) -> None:

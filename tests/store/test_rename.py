@@ -167,6 +167,16 @@ def test_a_delivery_that_may_have_been_sent_is_repeated_under_its_id(both):
     assert (row.state, row.batch, row.sink) == (PENDING, "b1", "graduates")
 
 
+def test_nothing_waits_for_a_follow_up_of_the_old_name_that_is_superseded(both):
+    """The equal one of the new name shows another group."""
+    follow_up = {"event_seq": None, "purpose": "digest", "subject": "s"}
+    add(both, sink="graduates", wait_group="new", **follow_up)
+    add(both, sink="sheet", wait_group="old", **follow_up)
+    add(both, sink="sheet", key="i2", event_seq=2, state=4, wait_group="old")
+    rename(both, "sheet", "graduates", START, is_state=True)
+    assert states(both, "wait_group")[-1] == (PENDING, None)
+
+
 def test_an_equal_follow_up_is_kept_once_at_the_earlier_time(both):
     """A reminder that both names planned is posted once."""
     follow_up = {"event_seq": None, "purpose": "remind", "subject": "s"}

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from connector.capabilities import DECIDED, ERASE
 from connector.errors import LeaseLost
 from connector.store import claim, leases, notes
+from connector.store.erase import erase
 from connector.store.ingest import FOLLOW_UP_PRIORITY
 from connector.store.leases import Pause
 from connector.store.schema import DeliveryState, attempt, delivery, sink
@@ -289,7 +290,7 @@ def waiting(connection, settled, group="digest", **columns):
     id_ = in_flight(connection, **columns)
     settled(
         waiting=[WaitingRow(id_, group, "digest", LATER)],
-        follow_ups=[follow_up("digest", "", "p1", group)],
+        follow_ups=[follow_up("digest", "", f"p of {group}", group)],
     )
     return id_
 
@@ -331,6 +332,29 @@ def test_nothing_waits_for_a_call_that_is_not_pending(connection, settled):
     settled(waiting=[WaitingRow(id_, "digest", "soon", LATER)])
     row = row_of(connection, id_)
     assert (row.state, row.wait_group, row.not_before) == (PENDING, None, END + 60_000)
+
+
+def test_nothing_waits_for_a_call_that_shows_another_group_now(connection, settled):
+    """The sink asked for the same call for another group."""
+    id_ = in_flight(connection)
+    settled(
+        waiting=[WaitingRow(id_, "monday", "soon", LATER)], follow_ups=[follow_up("digest", "", "p1", group="monday")]
+    )
+    other = in_flight(connection, "i2")
+    settled(
+        waiting=[WaitingRow(other, "tuesday", "soon", LATER)],
+        follow_ups=[follow_up("digest", "", "p1", group="tuesday")],
+    )
+    assert (row_of(connection, id_).state, row_of(connection, id_).not_before) == (PENDING, END + 60_000)
+    assert row_of(connection, other).state == WAITING
+
+
+def test_nothing_waits_for_a_call_about_an_interview_that_was_erased(connection, settled):
+    id_ = in_flight(connection)
+    call = follow_up("digest", "i2", group="digest")
+    settled(waiting=[WaitingRow(id_, "digest", "soon", LATER)], follow_ups=[call])
+    erase(connection, "i2", [], END)
+    assert (row_of(connection, id_).state, row_of(connection, id_).not_before) == (PENDING, END + 60_000)
 
 
 def test_what_waited_at_an_old_destination_is_delivered_to_the_new_one(connection, settled):
