@@ -15,7 +15,7 @@ from connector.operations.replay import Replayable, ReplayRequest
 from connector.operations.store_access import OpenStore, changing
 from connector.role import Secrets
 from connector.store.queries import ListingFilter
-from connector.store.replay import CHUNK, find_dead
+from connector.store.replay import CHUNK
 
 EXPIRED_SHOWN = 20
 """Most ids of events without a body that are printed."""
@@ -96,7 +96,8 @@ def dismiss(
     """Drop dead letters that are not to be delivered.
 
     Prints the counts and asks for confirmation. Status, metrics and alerts then no longer count them. `connector replay
-    --state dismissed` sends them after all.
+    --state dismissed` sends them after all. With --sink and the name of a sink that was removed from the configuration,
+    all its deliveries are dropped, also pending ones.
     """
     settings = load(config, needs=Secrets.NONE)
     from_ms, until_ms = o.period(settings, since, until)
@@ -109,17 +110,19 @@ def dismiss(
         since=from_ms,
         until=until_ms,
     )
-    text = operation.valid_reason(settings, wanted, reason)
+    text = operation.valid_reason(wanted, reason)
+    is_removed = bool(operation.removed(settings, wanted))
+    one, many = operation.DISMISSED[is_removed]
     with changing(settings) as store:
-        found = store.read(lambda connection: find_dead(connection, wanted))
-        for name, dead in sorted(found.items()):
-            print(f"  {name}: {len(dead)} dead")
-        chosen = [id_ for dead in found.values() for id_ in dead]
-        if not is_agreed("dismiss", len(chosen), "dead letter", "dead letters", yes=yes):
+        found = store.read(lambda connection: operation.find_dismissible(connection, settings, wanted))
+        for name, ids_of_sink in sorted(found.items()):
+            print(f"  {name}: {len(ids_of_sink)} {'dead, pending and waiting' if is_removed else 'dead'}")
+        chosen = [id_ for ids_of_sink in found.values() for id_ in ids_of_sink]
+        if not is_agreed("dismiss", len(chosen), one, many, yes=yes):
             return
         with progress_bar("dismissing", transient=False, hidden=len(chosen) <= CHUNK) as progress:
-            count = operation.dismiss(store, wanted, chosen, text, progress, actor=o.actor())
-    print(f"{counted(count, 'dead letter', 'dead letters')} dismissed")
+            count = operation.dismiss(store, settings, wanted, chosen, progress, reason=text, actor=o.actor())
+    print(f"{counted(count, one, many)} dismissed")
 
 
 def _replay_deliveries(store: OpenStore, settings: Config, request: ReplayRequest, *, yes: bool) -> None:

@@ -14,7 +14,7 @@ import msgspec
 from connector.capabilities import Notice
 from connector.formats import counted, format_duration
 from connector.languages import Language, gettext_noop
-from connector.operations.status import Health, TroubleKind, disk_text, is_disk_low
+from connector.operations.status import Health, TroubleKind, dead_letters_fix, disk_text, is_disk_low
 from connector.store.schema import PauseKind
 from connector.store.status import SinkStatus
 
@@ -152,7 +152,7 @@ def _of_sink(sink: SinkStatus, oldest_age_seconds: float) -> Iterable[Alert]:
         text = f"the oldest delivery waits for {format_duration(sink.oldest_age_seconds)}{why}"
         yield Alert("late", sink.name, text, sink.fix or f"connector attempts --sink {sink.name}")
     if sink.dead:
-        fix = f"connector deliveries --sink {sink.name} --state dead; then connector replay or dismiss"
+        fix = sink.fix if sink.state == "orphaned" else dead_letters_fix(sink.name)
         yield Alert("dead letters", sink.name, counted(sink.dead, "dead letter", "dead letters"), fix)
     if sink.in_sync is False and not sink.is_repairing:
         yield Alert(

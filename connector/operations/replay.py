@@ -19,7 +19,7 @@ from connector.errors import UsageError
 from connector.formats import counted
 from connector.operations.sinks import make_routing_table, require_known
 from connector.operations.store_access import OpenStore, now_in
-from connector.store import audit, replay
+from connector.store import audit, queries, replay
 from connector.store.queries import ListingFilter
 from connector.store.schema import AuditAction, DeliveryState
 from connector.text import clean
@@ -31,6 +31,10 @@ CHUNK_PAUSE_SECONDS = 0.02
 
 REASON_MAX = 300
 """Characters of the reason of a dismissal. The listing has to show it beside the reason of the failure."""
+
+
+DISMISSED = {False: ("dead letter", "dead letters"), True: ("delivery", "deliveries")}
+"""What a dismissal settles, in the singular and the plural, by whether the sink was removed."""
 
 
 class Replayable(StrEnum):
@@ -278,35 +282,56 @@ def _apply(
     return work(connection, part)
 
 
-def valid_reason(settings: Config, wanted: ListingFilter, reason: str) -> str:
+def valid_reason(wanted: ListingFilter, reason: str) -> str:
     """Returns the reason without control characters.
 
-    Raises `UsageError` for a request that selects nothing, an unknown sink, and a reason that is empty or too long.
+    Raises `UsageError` for a request that selects nothing, and a reason that is empty or too long.
     """
     if wanted == ListingFilter():
         raise UsageError(
             "select what to dismiss: ids of deliveries, a sink, a position, an interview, an event or a time"
         )
-    if wanted.sink is not None:
-        require_known(wanted.sink, settings.sinks)
     cleaned = clean(reason).strip()
     if not cleaned or len(cleaned) > REASON_MAX:
         raise UsageError(f"--reason: give a reason of 1 to {REASON_MAX} characters")
     return cleaned
 
 
+def removed(settings: Config, wanted: ListingFilter) -> frozenset[str]:
+    """Returns the sink that a selection names if no lane delivers to it, so that a dismissal settles all of it."""
+    return frozenset({wanted.sink} if wanted.sink and wanted.sink not in settings.sinks else ())
+
+
+def find_dismissible(connection: Connection, settings: Config, wanted: ListingFilter) -> dict[str, list[int]]:
+    """Returns the ids of the deliveries that a dismissal settles, by sink.
+
+    Raises `UsageError` for a sink that is neither configured nor in the store.
+    """
+    if wanted.sink is not None:
+        require_known(wanted.sink, {*settings.sinks, *queries.sink_names(connection)})
+    return replay.find_dead(connection, wanted, removed(settings, wanted))
+
+
 def dismiss(
-    store: OpenStore, wanted: ListingFilter, ids: Sequence[int], reason: str, progress: Progress, *, actor: str
+    store: OpenStore,
+    settings: Config,
+    wanted: ListingFilter,
+    ids: Sequence[int],
+    progress: Progress,
+    *,
+    reason: str,
+    actor: str,
 ) -> int:
-    """Settles these dead letters, which `wanted` selected, as dismissed. Returns the number of those still dead.
+    """Settles these deliveries, which `find_dismissible` found, as dismissed. Returns the number of those still open.
 
     `actor` is who asks, for the audit log.
     """
-    entry = AuditEntry(actor, AuditAction.DISMISS, selection(wanted), f"{len(ids)} dead letters")
+    without_lane = removed(settings, wanted)
+    entry = AuditEntry(actor, AuditAction.DISMISS, selection(wanted), f"{len(ids)} {DISMISSED[bool(without_lane)][1]}")
     counts = in_chunks(
         store,
         ids,
-        lambda connection, part: replay.dismiss(connection, part, reason, now_in(connection)),
+        lambda connection, part: replay.dismiss(connection, part, reason, now_in(connection), without_lane),
         lambda done: progress(done, len(ids)),
         entry,
     )

@@ -257,6 +257,8 @@ def _with_state(sink: SinkStatus, service: ServiceStatus) -> SinkStatus:
     """A sink that would be called is `stopped` while no process delivers. Each failure has a remedy."""
     if not service.works and sink.state in {"ok", "delivering"}:
         return msgspec.structs.replace(sink, state="stopped", reason="no running process delivers", fix=START)
+    if sink.state == "orphaned":
+        return msgspec.structs.replace(sink, fix=_orphan_fix(sink.name))
     if sink.fix or (sink.failed_at is None and sink.state != "paused"):
         return sink
     is_by_operator = sink.paused_by is PauseKind.OPERATOR
@@ -407,9 +409,7 @@ def _of_sink(sink: SinkStatus, now: int) -> Iterator[Trouble]:
             answer=sink.answer,
         )
     elif sink.state == "orphaned":
-        yield _trouble(
-            TroubleKind.ORPHANED, sink.name, sink.reason, waits, "configure it again, or dismiss its dead letters"
-        )
+        yield _trouble(TroubleKind.ORPHANED, sink.name, sink.reason, waits, sink.fix)
     elif sink.failed_at is not None:
         what = f"the last call failed: {sink.failure}"
         yield _trouble(
@@ -417,7 +417,7 @@ def _of_sink(sink: SinkStatus, now: int) -> Iterator[Trouble]:
         )
     yield from _of_verification(sink)
     if sink.dead:
-        fix = f"connector deliveries --sink {sink.name} --state dead; then connector replay or dismiss"
+        fix = sink.fix if sink.state == "orphaned" else dead_letters_fix(sink.name)
         yield _trouble(
             TroubleKind.DEAD_LETTERS,
             sink.name,
@@ -425,6 +425,19 @@ def _of_sink(sink: SinkStatus, now: int) -> Iterator[Trouble]:
             "not tried again",
             fix,
         )
+
+
+def dead_letters_fix(name: str) -> str:
+    """Returns what to do about the dead letters of a sink."""
+    return f"connector deliveries --sink {name} --state dead; then connector replay or dismiss"
+
+
+def _orphan_fix(name: str) -> str:
+    """Returns what to do about the deliveries of a sink that no lane delivers to."""
+    return (
+        f'after a rename set renamed_from = "{name}" on the new sink; after a removal run '
+        f'`connector dismiss --sink {name} --reason "the sink was removed"`'
+    )
 
 
 def _of_verification(sink: SinkStatus) -> Iterator[Trouble]:

@@ -11,7 +11,21 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, delete, exists, func, insert, literal, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
 
 from connector.hireflix.payload import EventKind, Reading, read
 from connector.store import erase, parsed, rollup, subscriptions, words
@@ -215,25 +229,38 @@ def repeat(connection: Connection, ids: Sequence[int], now: int, message_sinks: 
     return connection.execute(adding.execution_options(preserve_rowcount=True)).rowcount
 
 
-def find_dead(connection: Connection, wanted: ListingFilter) -> dict[str, list[int]]:
-    """Returns the ids of the dead letters that `wanted` selects, by sink, also of sinks without configuration."""
+def find_dead(connection: Connection, wanted: ListingFilter, removed: Collection[str] = ()) -> dict[str, list[int]]:
+    """Returns the ids of the dead letters that `wanted` selects, by sink, also of sinks without configuration.
+
+    Of the sinks in `removed`, which no lane delivers to, also those of pending and waiting deliveries.
+    """
     found: dict[str, list[int]] = {}
-    conditions = (in_state(DeliveryState.DEAD), *delivery_conditions(connection, wanted))
+    conditions = (_can_be_dismissed(removed), *delivery_conditions(connection, wanted))
     for row in connection.execute(select(delivery.c.id, delivery.c.sink).where(*conditions).order_by(delivery.c.id)):
         found.setdefault(row.sink, []).append(row.id)
     return found
 
 
-def dismiss(connection: Connection, ids: Sequence[int], reason: str, now: int) -> int:
-    """Settles dead letters as dismissed at `now`. Returns their number; a letter that is not dead is skipped.
+def _can_be_dismissed(removed: Collection[str]) -> ColumnElement[bool]:
+    is_open = or_(in_state(DeliveryState.PENDING), in_state(DeliveryState.WAITING))
+    dead = in_state(DeliveryState.DEAD)
+    return or_(dead, and_(delivery.c.sink.in_(sorted(removed)), is_open)) if removed else dead
+
+
+def dismiss(connection: Connection, ids: Sequence[int], reason: str, now: int, removed: Collection[str] = ()) -> int:
+    """Settles deliveries that `find_dead` found as dismissed at `now`. Returns their number; others are skipped.
 
     The stored reason is that of the operator, followed by that of the failure.
     """
     why = literal(f"{reason} (failed with: ") + func.coalesce(delivery.c.reason, "") + literal(")")
     changed = connection.execute(
         update(delivery)
-        .where(among(connection, delivery.c.id, ids), in_state(DeliveryState.DEAD))
-        .values(state=int(DeliveryState.DISMISSED), reason=why, done_at=now)
+        .where(among(connection, delivery.c.id, ids), _can_be_dismissed(removed))
+        .values(
+            state=int(DeliveryState.DISMISSED),
+            reason=case((in_state(DeliveryState.DEAD), why), else_=literal(reason)),
+            done_at=now,
+        )
         .returning(delivery.c.id)
     )
     dismissed = changed.scalars().all()

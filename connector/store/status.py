@@ -382,7 +382,7 @@ def _state(row: Any, pending: int, *, is_configured: bool) -> SinkState:
 
 def _reason(row: Any, now: int, failure: Any, *, is_configured: bool) -> str:
     if not is_configured:
-        return "no longer configured; its deliveries are kept"
+        return "no longer configured, or no route names it; its deliveries are kept"
     if row.paused is not None:
         return row.reason or "paused"
     if failure is not None:

@@ -93,10 +93,14 @@ class Actions:
         return done.applied
 
     async def dismiss(self, wanted: ListingFilter, reason: str, *, actor: str) -> int:
-        """Settles the dead letters of a selection as dismissed. Returns their number."""
-        why = replay_operation.valid_reason(self._config, wanted, reason)
-        ids, store = await self._store.query(lambda connection: dead_ids(connection, wanted)), self._served()
-        return await asyncio.to_thread(replay_operation.dismiss, store, wanted, ids, why, _ignore, actor=actor)
+        """Settles the dead letters of a selection, or all deliveries of a removed sink, as dismissed. Returns their
+        number.
+        """
+        why, config, store = replay_operation.valid_reason(wanted, reason), self._config, self._served()
+        ids = await self._store.query(lambda connection: dismissible_ids(connection, config, wanted))
+        return await asyncio.to_thread(
+            replay_operation.dismiss, store, config, wanted, ids, _ignore, reason=why, actor=actor
+        )
 
     async def pause(self, name: str, until: str, *, actor: str) -> tuple[SinkEntry, int | None]:
         """Pauses a sink until a time, or with `""` until it is resumed. Returns the sink and the end (epoch ms)."""
@@ -170,9 +174,10 @@ class Actions:
         return ServedStore(self._store, asyncio.get_running_loop())
 
 
-def dead_ids(connection: Connection, wanted: ListingFilter) -> list[int]:
-    """Returns the ids of the dead letters of a selection."""
-    return [id_ for ids in store_replay.find_dead(connection, wanted).values() for id_ in ids]
+def dismissible_ids(connection: Connection, config: Config, wanted: ListingFilter) -> list[int]:
+    """Returns the ids of the deliveries of a selection that a dismissal settles. Raises `UsageError`."""
+    found = replay_operation.find_dismissible(connection, config, wanted)
+    return [id_ for ids in found.values() for id_ in ids]
 
 
 def _no_lane(_config: Config, _entry: SinkEntry) -> AbstractAsyncContextManager[None]:

@@ -97,7 +97,7 @@ class ReplayRequest(Selection, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 class DismissRequest(Selection, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Which dead letters to dismiss, and why."""
+    """Which dead letters to dismiss, and why. With a `sink` that is not configured any more, all its deliveries."""
 
     why: Annotated[str, msgspec.Meta(min_length=1, max_length=replay_operation.REASON_MAX)]
 
@@ -116,7 +116,7 @@ class Replayed(msgspec.Struct, frozen=True):
 
 
 class Dismissed(msgspec.Struct, frozen=True):
-    """The number of dead letters that are dismissed."""
+    """The number of deliveries that are dismissed."""
 
     count: int
 

@@ -108,3 +108,33 @@ def test_bad_usage_dismisses_nothing(run, filled, words, problem):
     assert result.exit_code == 2
     assert problem in result.stderr
     assert dismissed(filled) == []
+
+
+@ON_BOTH
+def test_all_deliveries_of_a_removed_sink_are_dismissed(run, filled, config, json_of):
+    """No lane would ever settle them, their events would keep their data, and the status would never be clean."""
+    filled.receive(body("interview.finish", 3))
+    config.write_text(config.read_text().replace("chat", "talk"))
+    [trouble] = [each for each in json_of("status")["troubles"] if each["kind"] == "orphaned"]
+    assert 'connector dismiss --sink chat --reason "the sink was removed"' in trouble["fix"]
+
+    result = dismiss(run, "--sink", "chat")
+
+    assert "chat: 3 dead, pending and waiting" in result.stdout
+    assert "3 deliveries dismissed" in result.stdout
+    rows = filled.rows(delivery, sink="chat")
+    assert {row.state for row in rows} == {DeliveryState.DISMISSED}
+    assert {row.reason for row in rows} == {"position closed (failed with: gone)", "position closed"}
+    assert "chat" not in {each["name"] for each in json_of("status")["sinks"]}
+
+
+def test_pending_deliveries_of_a_configured_sink_are_not_dismissed(run, filled):
+    filled.receive(body("interview.finish", 3))
+    dismiss(run, "--sink", "chat")
+    assert [row.state for row in filled.rows(delivery, sink="chat")].count(DeliveryState.PENDING) == 1
+
+
+def test_a_sink_that_never_was_is_bad_usage(run, filled):
+    result = dismiss(run, "--sink", "chad")
+    assert result.exit_code == 2
+    assert "did you mean chat?" in result.stderr

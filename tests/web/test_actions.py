@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from connector.emulators.google import EMAIL, GoogleEmulator
-from tests.serving import sample, until
+from tests.serving import CONSOLE_ONLY, sample, until
 from tests.web.browsing import DASHBOARD, SAME_ORIGIN, dashboard
 
 SHEET = '[sinks.sheet]\ntype = "workbook"\npath = "data/interviews.xlsx"\n' + DASHBOARD
@@ -168,3 +168,16 @@ async def test_a_person_is_erased_with_a_receipt(tmp_path):
         assert receipt.status_code == 200
         assert "Wayne Knight" not in receipt.text
         assert "Wayne Knight" not in (await client.get("/interviews")).text
+
+
+async def test_the_deliveries_of_a_removed_sink_are_dismissed_on_its_page(tmp_path):
+    async with dashboard(tmp_path, SHEET + CONSOLE_ONLY) as (service, client):
+        assert (await act(client, "/actions/pause", sink="console")).status_code == 303
+        await service.post(sample("finish", id="i1"))
+    async with dashboard(tmp_path, SHEET) as (_, client):
+        page = (await client.get("/sinks/console")).text
+        assert "connector dismiss --sink console" in page
+        assert 'href="/actions/selection?sink=console"' in page
+        assert "Dismiss this delivery" in (await client.get("/actions/selection?sink=console")).text
+        await act(client, "/actions/dismiss", sink="console", why="the sink was removed")
+        assert "console" not in (await client.get("/sinks")).text

@@ -18,8 +18,9 @@ from connector.operations.erase import Receipt
 from connector.operations.replay import Replayable, ReplayEffect
 from connector.store.erase import Subject
 from connector.store.queries import ListingFilter
+from connector.store.replay import ReplaySelection
 from connector.store.schema import DeliveryState
-from connector.web.actions import dead_ids
+from connector.web.actions import dismissible_ids
 from connector.web.auth import Access, Visitor, may_act
 from connector.web.dashboard.deliveries import DELIVERY_PARAMETERS, filter_of
 from connector.web.dashboard.filters import ids_in, parameters
@@ -51,7 +52,7 @@ class SelectionPage:
     replay_total: int
     expired: list[str]
     pending: list[str]
-    dead_total: int
+    dismissible: int
     back: str
     reason_max: int
 
@@ -80,10 +81,12 @@ def _request(chosen: Mapping[str, str]) -> replay_operation.ReplayRequest:
 
 def selection_page(seen: Seen, chosen: Mapping[str, str]) -> SelectionPage:
     """Returns the preview. Raises `UsageError` for a selection that cannot be replayed."""
-    request = _request(chosen)
-    replay_operation.require_valid(seen.config, request)
-    found = replay_operation.find_deliveries(seen.connection, seen.config, request)
-    wanted, words = _selected(chosen), seen.words
+    request, wanted, words = _request(chosen), _selected(chosen), seen.words
+    if replay_operation.removed(seen.config, wanted):
+        found = ReplaySelection()  # no lane would deliver
+    else:
+        replay_operation.require_valid(seen.config, request)
+        found = replay_operation.find_deliveries(seen.connection, seen.config, request)
     is_about_dead = not wanted.states or DeliveryState.DEAD in wanted.states
     return SelectionPage(
         [(name, value) for name, value in chosen.items() if value],
@@ -91,7 +94,7 @@ def selection_page(seen: Seen, chosen: Mapping[str, str]) -> SelectionPage:
         len(found.dead) + len(found.repeat),
         [f"{sink}: {_deliveries(count, words)}" for sink, count in sorted(found.expired.items())],
         [f"{sink}: {_deliveries(count, words)}" for sink, count in sorted(found.pending.items())],
-        len(dead_ids(seen.connection, wanted)) if is_about_dead else 0,
+        len(dismissible_ids(seen.connection, seen.config, wanted)) if is_about_dead else 0,
         _back(chosen),
         replay_operation.REASON_MAX,
     )
@@ -160,11 +163,11 @@ async def replay(request: Request[Visitor, Access, Any], pages: NamedDependency[
 
 @post("/actions/dismiss", include_in_schema=False, guards=[may_act])
 async def dismiss(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[Any]:
-    """Drops the selected dead letters, with a reason."""
+    """Drops the selected dead letters, or all deliveries of a removed sink, with a reason."""
     chosen = await form_values(request, *SELECTION, "why")
     why = chosen.pop("why")
     count = await pages.actions.dismiss(_selected(chosen), why, actor=request.user.actor)
-    done = pages.words.ngettext("{count} dead letter is dismissed.", "{count} dead letters are dismissed.", count)
+    done = pages.words.ngettext("{count} delivery is dismissed.", "{count} deliveries are dismissed.", count)
     return redirect(_back(chosen), request, done.format(count=pages.words.number(count)))
 
 
