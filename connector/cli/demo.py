@@ -98,7 +98,7 @@ class _Demo:
         try:
             responses = await feed(self._receiver(base), secret, self.events, self.rate, happens)
             await all_delivered(self.settings)
-            print(self._summary(responses), flush=True)
+            print(self._summary(responses, base), flush=True)
         except httpx.TransportError:  # the service no longer listens: it is stopping
             stop.set()
         except Exception as error:  # noqa: BLE001 - raised when the service has stopped
@@ -113,12 +113,12 @@ class _Demo:
         lines = {**self.destinations.pages, "Decide": self.destinations.decide}
         return [f"  {name:<9} {text}" for name, text in lines.items() if text]
 
-    def _summary(self, responses: Counter[str]) -> str:
+    def _summary(self, responses: Counter[str], base: str) -> str:
         accepted, repeats = responses["accepted"], responses["duplicate"]
         refused = sum(responses.values()) - accepted - repeats
         events, again = counted(accepted, "event", "events"), counted(repeats, "repeat", "repeats")
         lines = [f"\nAll deliveries are done: {events} accepted, {again} recognised, {refused} refused."]
         if not self.once:
-            lines += self._pages()
+            lines += [f"  Dashboard {base}/", *self._pages()]
             lines.append(f"Next: {shell_command(self.settings, 'status')}\nCtrl-C stops the demo.")
         return "\n".join(lines)

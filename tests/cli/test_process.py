@@ -266,7 +266,7 @@ def test_a_decision_in_the_channel_of_a_demo_reaches_hireflix_and_the_sheet(demo
     sent(dialog, lambda place: "/dialog/" not in place, reason="No permit")
     assert shows(demo["Hireflix"], f"discarded(?:(?!</tr>).)*No permit(?:(?!</tr>).)*{id_}")
     assert shows(demo["Sheet"], f"Discarded(?:(?!</tr>).)*{id_}")
-    assert shows(demo["Slack"], "Discarded by @UVISITOR")
+    assert shows(demo["Slack"], "Discarded by @you")
 
 
 def test_a_choice_in_the_sheet_of_a_demo_reaches_hireflix_and_the_channel(demo):

@@ -98,7 +98,8 @@ def _text(item: dict[str, Any]) -> str:
 
 
 def _mrkdwn(text: str) -> str:
-    dated = USER.sub(r"@\1", DATE.sub(lambda found: _date(int(found[1]), found[2]), text))
+    named = USER.sub(lambda found: "@you" if found[1] == VISITOR else f"@{found[1]}", text)
+    dated = DATE.sub(lambda found: _date(int(found[1]), found[2]), named)
     plain = html.escape(html.unescape(dated))
     return re.sub(r"\*([^*\n]+)\*", r"<b>\1</b>", plain).replace("\n", "<br>")
 
