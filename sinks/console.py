@@ -33,10 +33,10 @@ from connector.sink import (
     Superseded,
 )
 from sinks.chat import wording
-from sinks.chat.changes import Announcement, ChangeKind, Events, find_announcement
+from sinks.chat.changes import Announcement, Events, find_announcement
 from sinks.chat.config import LINK_HOSTS
 from sinks.chat.content import Style, interview_content
-from sinks.chat.phrases import change_text
+from sinks.chat.phrases import text_beyond_headline
 from sinks.chat.record import InterviewRecord
 from sinks.chat.text import clean
 from sinks.chat.wording import Templates
@@ -163,16 +163,17 @@ class Console(Sink[ConsoleConfig]):
 
 
 def message(announcement: Announcement, interview: Interview, config: ConsoleConfig, *, is_first: bool) -> str:
-    """Returns the lines of an announcement: time, headline and position, the details (the text of the change after the
-    first message about an interview, except for a finish), and the address of the interview.
+    """Returns the lines of an announcement: time, headline and position, what the headline does not say (the text of
+    the change, else the details; the first message about an interview has the details), and the address of the
+    interview.
     """
     style = Style(config.privacy, LINK_HOSTS, templates(), language(config.language))
     content = interview_content(interview, style, announcement)
     head = [_local(announcement.at_ms, ZoneInfo(config.timezone)), _line(content.headline)]
     lines = ["  ".join(head) + (f" · {position}" if (position := _line(interview.position_name)) else "")]
     if interview.stage is not Stage.DELETED:
-        is_whole = is_first or announcement.kind is ChangeKind.FINISHED  # the change is the headline
-        lines.append(f"    {_line(content.text if is_whole else change_text(announcement, style.language))}")
+        change = "" if is_first else text_beyond_headline(announcement, style.language)
+        lines.append(f"    {_line(change or content.text)}")
         lines += [f"    {content.button}: {content.link}"] if content.link else []
     return "\n".join(lines) + "\n"
 

@@ -16,9 +16,16 @@ from connector.languages import Language
 from connector.sink import Interview, Stage
 from connector.text import web_link, without_contacts
 from sinks.chat import wording
-from sinks.chat.changes import Announcement, ChangeKind
+from sinks.chat.changes import Announcement
 from sinks.chat.decisions import NO_PANEL, Panel
-from sinks.chat.phrases import change_text, digest_summary, phrase, score_with_scale, stage_text
+from sinks.chat.phrases import (
+    change_text,
+    digest_summary,
+    phrase,
+    score_with_scale,
+    stage_text,
+    text_beyond_headline,
+)
 from sinks.chat.record import DigestRecord
 from sinks.chat.text import clean, cut
 from sinks.chat.wording import Templates
@@ -35,9 +42,6 @@ DIGEST_POSITION_UNITS = 60
 """Most UTF-16 units of a position's name in a digest, which is one line."""
 SHORT_NAME_UNITS = 16
 """Most UTF-16 units of a name in a list of names."""
-SHOWN_BY_HEADLINE = frozenset({ChangeKind.FINISHED, ChangeKind.INVITED, ChangeKind.DELETED})
-"""Changes that the headline describes completely."""
-
 _HOST = re.compile(r"[a-z0-9.-]+")
 _EMOJI = {
     Stage.PENDING: "✉️",
@@ -114,24 +118,26 @@ def interview_content(interview: Interview, style: Style, announcement: Announce
     return _with_headline(content, values, style, _notification(interview, style, announcement))
 
 
-def with_change(content: Content, announcement: Announcement, language: Language) -> Content:
-    """Returns the content with the text of the change, for a chat without threads."""
-    return replace(content, change=change_text(announcement, language))
+def with_change(content: Content, announcement: Announcement, style: Style) -> Content:
+    """Returns the content with the text of the changes, for a chat without threads. The usual headline shows some."""
+    text = change_text if _has_own_headline(style.templates) else text_beyond_headline
+    return replace(content, change=text(announcement, style.language))
 
 
 def reply_content(announcement: Announcement, interview: Interview, style: Style, *, named: bool) -> Content:
     """Returns a reply in the thread with the text of the change, and with the candidate's name only if `named`.
 
-    Where the headline says what happened, the details of the interview are below it.
+    Where the headline says all that happened, the details of the interview are below it.
     """
     values = _values(interview, style, announcement)
-    change = clean(change_text(announcement, style.language), CHANGE_UNITS)
+    text = text_beyond_headline if named else change_text
+    change = clean(text(announcement, style.language), CHANGE_UNITS)
     shown = {name: values[name] for name in ("position", "stage", "score")}
     line = wording.fill(style.templates.reply, {**shown, "change": change})
     content = Content(text=line if _is_visible(line) else change, footer=wording.moment(announcement.at_ms))
     if not named:
         return content
-    if set(announcement.kinds) <= SHOWN_BY_HEADLINE:
+    if not change:
         content = replace(content, text=wording.fill(style.templates.details, values))
     return _with_headline(content, values, style, _notification(interview, style, announcement))
 
@@ -270,8 +276,13 @@ def _with_headline(content: Content, values: Mapping[str, str | int], style: Sty
     headline = wording.fill(template, values)
     if not _is_visible(headline):
         return replace(content, headline=str(values["name"]), notification=notification)
-    is_own = template != Templates.model_fields["header"].default
+    is_own = _has_own_headline(style.templates)
     return replace(content, headline=headline, notification=headline if is_own else notification)
+
+
+def _has_own_headline(templates: Templates) -> bool:
+    """Whether the headline has a wording of the user's own, which need not say what happened."""
+    return bool(templates.header != Templates.model_fields["header"].default)
 
 
 def _notification(interview: Interview, style: Style, announcement: Announcement | None) -> str:

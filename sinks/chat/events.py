@@ -224,7 +224,7 @@ def _new_message(
     """
     assert plan.announcement is not None
     content = interview_content(interview, style, None if config.edits else plan.announcement)
-    return with_change(content, plan.announcement, style.language) if record.message_id == "" else content
+    return with_change(content, plan.announcement, style) if record.message_id == "" else content
 
 
 def _without_post(

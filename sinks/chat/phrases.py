@@ -91,6 +91,13 @@ def change_text(announcement: Announcement, language: Language) -> str:
     return " · ".join(_change(change, language) for change in announcement.changes)
 
 
+def text_beyond_headline(announcement: Announcement, language: Language) -> str:
+    """Returns the text of the changes without the one that the headline shows completely; `""` when it shows all."""
+    first, *others = announcement.changes
+    is_shown = first.kind in _CHANGES or (first.kind is ChangeKind.SCORE and not first.before)
+    return " · ".join(_change(change, language) for change in (others if is_shown else announcement.changes))
+
+
 def and_more(count: int, language: Language) -> str:
     """Returns the end of a list of which `count` entries are not shown."""
     return language.ngettext("and {count} more", "and {count} more", count).format(count=language.number(count))

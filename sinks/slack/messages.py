@@ -87,8 +87,8 @@ def render(content: Content) -> Message:
 
 
 def notification(content: Content) -> str:
-    """Returns the content as a phone shows it: the headline with the text of the change, or the text."""
-    parts = [content.change, content.notification or content.text or content.footer]
+    """Returns the content as a phone shows it: the headline and then the text of the change, or the text."""
+    parts = [content.notification or content.text or content.footer, content.change]
     return ". ".join(mrkdwn(part) for part in parts if part)
 
 

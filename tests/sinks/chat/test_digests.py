@@ -365,7 +365,10 @@ async def test_a_webhook_posts_a_digest_every_ten_minutes(slack: SlackEmulator, 
     assert [text for text in texts if "invited" in text] != []
     counts = [re.search(r"(\d+) invited", text) for text in texts]
     assert sum(int(count[1]) for count in counts if count) == 30
-    assert [text for text in texts if "invited" not in text] == ["✅ Candidate 1 finished · Position 1", "Score 3"]
+    assert [text for text in texts if "invited" not in text] == [
+        "✅ Candidate 1 finished · Position 1",
+        "✅ Candidate 1 was scored 3 of 5 · Position 1",
+    ]
 
 
 async def test_invitations_of_an_unclear_call_are_posted_one_by_one_after_a_change_of_the_settings(

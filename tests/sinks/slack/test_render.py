@@ -108,7 +108,7 @@ def contents(interview: Interview, change: Announcement, digest: DigestRecord, s
     parent = interview_content(interview, style)
     return [
         parent,
-        with_change(parent, change, style.language),
+        with_change(parent, change, style),
         reply_content(change, interview, style, named=True),
         reply_content(change, interview, style, named=False),
         digest_content(digest, style),
@@ -217,7 +217,7 @@ def test_a_message_has_four_lines_at_most(
     shown = interview_content(interview, style, change)
     for each in (
         shown,
-        with_change(shown, change, style.language),
+        with_change(shown, change, style),
         *(reply_content(change, interview, style, named=named) for named in (True, False)),
     ):
         message = with_mention(render(each), mention)
@@ -239,6 +239,31 @@ def test_a_message_has_four_lines_at_most(
 def test_the_headline_shows_the_latest_step(stage: Stage, headline: str) -> None:
     interview = make_interview(candidate_name="Wayne", stage=stage, status="on_hold")
     assert as_text(content(interview)).splitlines()[0] == headline
+
+
+@pytest.mark.parametrize(
+    ("kind", "before", "after", "beyond"),
+    [
+        (ChangeKind.FINISHED, None, None, ""),
+        (ChangeKind.SCORE, None, 4, ""),
+        (ChangeKind.SCORE, 3, 4, "Score 3 → 4"),
+    ],
+)
+def test_a_message_says_a_change_once(kind: ChangeKind, before: float | None, after: float | None, beyond: str) -> None:
+    """In a chat without threads and in a reply that the channel sees: the rest is below the headline."""
+    change, interview = news_of(kind, before, after), make_interview(candidate_name="Wayne", score=after)
+    shown = with_change(interview_content(interview, FULL, change), change, FULL)
+    assert shown.change == beyond
+    assert render(shown)["text"].startswith("✅ Wayne ")
+    details = " · ".join(["Graduate Program", "To evaluate", *(["4 of 5"] if after else [])])
+    assert reply_content(change, interview, FULL, named=True).text == (beyond or details)
+
+
+def test_a_headline_of_the_users_own_wording_does_not_say_what_happened() -> None:
+    own = replace(FULL, templates=Templates(header="{{ name }}"))
+    change, interview = news_of(ChangeKind.FINISHED), make_interview()
+    shown = with_change(interview_content(interview, own, change), change, own)
+    assert shown.change == "Finished the interview"
 
 
 def test_a_line_in_the_thread_has_no_name_unless_the_channel_sees_it() -> None:
