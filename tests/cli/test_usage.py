@@ -217,7 +217,7 @@ def test_an_error_of_the_machine_is_one_line_with_the_file_and_what_to_do(number
     def failing(*_):
         raise OSError(number, "unused", "/srv/connector/file")
 
-    monkeypatch.setattr("connector.cli.status.health", failing)
+    monkeypatch.setattr("connector.cli.status.health_here", failing)
     result = run("status")
     assert (result.exit_code, result.exception.__class__) == (1, SystemExit)
     assert result.stderr.startswith("error: /srv/connector/file: ")
@@ -228,5 +228,5 @@ def test_an_error_of_the_program_keeps_its_traceback(run, world, monkeypatch):
     def failing(*_):
         raise OSError(errno.EBADF, "unused")
 
-    monkeypatch.setattr("connector.cli.status.health", failing)
+    monkeypatch.setattr("connector.cli.status.health_here", failing)
     assert isinstance(run("status").exception, OSError)
