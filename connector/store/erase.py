@@ -181,7 +181,9 @@ def erase(connection: Connection, interview_id: str, sinks: Sequence[str], now: 
     values = {} if row is None else decode(row.state).values
     done = Erased(attempts=_strip_attempts(connection, interview_id, values))
     done.events = _strip_events(connection, interview_id)
-    _delete_deliveries(connection, interview_id, done, now)
+    dead = and_(_of(interview_id), delivery.c.purpose != ERASE, delivery.c.state == int(DeliveryState.DEAD))
+    done.dead = _count(connection, dead)
+    done.deliveries = _delete_deliveries(connection, interview_id, now)
     decisions.forget(connection, interview_id)
     if row is not None:
         _strip_interview(connection, row, values, now)
@@ -222,14 +224,18 @@ def _strip_attempts(connection: Connection, interview_id: str, values: Mapping[s
     return answered.rowcount
 
 
-def _delete_deliveries(connection: Connection, interview_id: str, done: Erased, now: int) -> None:
+def _delete_deliveries(connection: Connection, interview_id: str, now: int = 0) -> int:
+    """Deletes all deliveries but those of the erase; returns their number.
+
+    Deliveries of other interviews that waited for one of them are due `UNSHOWN_MS` after `now`.
+    """
     others = and_(_of(interview_id), delivery.c.purpose != ERASE)
-    done.dead = _count(connection, and_(others, delivery.c.state == int(DeliveryState.DEAD)))
     shows = and_(others, in_state(DeliveryState.PENDING), delivery.c.wait_group.is_not(None))
     groups = connection.execute(select(delivery.c.sink, delivery.c.wait_group).where(shows)).all()
-    done.deliveries = connection.execute(delete(delivery).where(others)).rowcount
-    for sink, group in groups:  # of other interviews may wait for a call that is deleted now
+    deleted = connection.execute(delete(delivery).where(others)).rowcount
+    for sink, group in groups:
         settle.release_unshown(connection, sink, [group], now)
+    return deleted
 
 
 def _strip_interview(connection: Connection, row: Any, values: Mapping[str, Value], now: int) -> None:
@@ -294,7 +300,7 @@ def finish(connection: Connection, interview_id: str) -> bool:
     _delete_notes(connection, interview_id)
     connection.execute(delete(subscription).where(subscription.c.interview_id == interview_id))
     connection.execute(delete(interview).where(interview.c.id == interview_id, interview.c.erased_at.is_not(None)))
-    connection.execute(delete(delivery).where(_of(interview_id), delivery.c.purpose != ERASE))
+    _delete_deliveries(connection, interview_id)
     return True
 
 
