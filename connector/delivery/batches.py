@@ -178,8 +178,8 @@ def shown_interviews(
 class Poll:
     """What one poll of the outbox found: rows to call with, or when to poll again (epoch milliseconds).
 
-    `failing`: the last call, of any process, failed. `is_taken`: another process owns the sink. `is_burst`: more than
-    `above` deliveries are due, so the lane waits for more.
+    `failing`: the last call, of any process, failed. `is_taken`: another process owns the sink, or renamed it.
+    `is_burst`: more than `above` deliveries are due, so the lane waits for more.
     """
 
     seen: SeenLease
@@ -203,7 +203,8 @@ class Poller:
 
     def was_resumed(self, connection: Connection) -> bool:
         """Whether a user ended the rest of the sink."""
-        return bool(leases.row(connection, self._sink.name).rest_until == 0)
+        row = leases.row(connection, self._sink.name)
+        return row is None or bool(row.rest_until == 0)
 
     def count_due(self, connection: Connection, now: Now, limit: int) -> int:
         """Returns how many deliveries are due, counted up to `limit`."""
@@ -215,7 +216,7 @@ class Poller:
         """
         row = leases.row(connection, self._sink.name)
         seen = SeenLease.of(row)
-        if self._lease.is_taken(seen, now):
+        if row is None or self._lease.is_taken(seen, now):
             return Poll(seen, is_taken=True)
         if above is not None and row.paused is None and self.count_due(connection, now, above + 1) > above:
             return Poll(seen, is_burst=True)

@@ -45,8 +45,8 @@ class SeenLease:
 
     @classmethod
     def of(cls, row: Any) -> Self:
-        """From the row of a sink."""
-        return cls(row.fence, row.lease_owner, row.lease_until)
+        """From the row of a sink; `None` for one that was renamed, whose lease cannot be acquired."""
+        return cls(-1, None, 0) if row is None else cls(row.fence, row.lease_owner, row.lease_until)
 
 
 class LeaseKeeper:

@@ -198,5 +198,5 @@ def rows(connection: Connection) -> Sequence[Any]:
 
 
 def row(connection: Connection, name: str, *, table: Table = sink) -> Any:
-    """Returns the row of one sink, or of another lease."""
-    return connection.execute(select(table).where(table.c.name == name)).one()
+    """Returns the row of one sink, or of another lease; `None` for a sink that a newer process renamed."""
+    return connection.execute(select(table).where(table.c.name == name)).first()

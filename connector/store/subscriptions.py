@@ -37,13 +37,16 @@ class FillConflict(ConnectorError):
 def fill_chunk(
     connection: Connection, name: str, destination: str, routes: Routes, now: int, *, begun: bool = False
 ) -> bool:
-    """Subscribes a sink to the next interviews and adds their deliveries. Returns `False` when none is left.
+    """Subscribes a sink to the next interviews and adds their deliveries. Returns `False` when none is left, and for a
+    sink that a newer process renamed.
 
     Several processes may fill the same sink: they lock its row in turn and share the work. An interrupted backfill is
     continued, unless the destination or the routes changed. Raises `FillConflict` when this process had `begun` and
     another process started again since: two processes with different settings would never finish.
     """
     row = leases.lock(connection, name)
+    if row is None:
+        return False
     digest = routes.digest(name)
     goal = f"{digest}\t{destination}\t"
     if not needs_filling(row, destination, digest):

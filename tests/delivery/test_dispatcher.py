@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from structlog.testing import capture_logs
 
 from connector.delivery.dispatcher import Dispatcher
@@ -14,6 +15,7 @@ from connector.routing import Route, Routes
 from connector.sink import Delivered, Result, RetryLater
 from connector.store import leases, notes, queries
 from connector.store.queries import ListingFilter
+from connector.store.rename import rename
 from tests.delivery.rig import One, Scripted, State, dispatcher_of, run_until, until
 
 DELIVERED = 1
@@ -289,6 +291,28 @@ async def test_a_clock_that_is_set_back_hides_no_state_sink_that_is_late(rig_of)
         await dispatcher._log_overdue()
         await dispatcher.stop(5)
     assert [log["event"] for log in logs].count("sink overdue") == 1
+
+
+@pytest.mark.parametrize("kind", [Scripted, State])
+async def test_a_sink_that_a_newer_process_renames_is_left_to_it(rig_of, kind):
+    """Workers are upgraded one after the other. The older one logs no failure."""
+    rig = await rig_of(kind("sheet"))
+    sheet = kind("sheet")
+    dispatcher = dispatcher_of(rig, sheet)
+    lane = dispatcher.lanes["sheet"]
+    with capture_logs() as logs:
+        await dispatcher.start()
+        await until(lambda: is_asleep(lane))
+        now = rig.clock.now()
+        await rig.store.write(lambda connection: rename(connection, "sheet", "graduates", now, is_state=sheet.state))
+        await rig.event()
+        lane.wake()
+        await until(lambda: not is_asleep(lane))
+        await until(lambda: is_asleep(lane))
+        await dispatcher._fill_one(sheet)
+        await dispatcher.stop(5)
+    assert sheet.batches == []
+    assert logs == []
 
 
 def is_asleep(lane):
