@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from connector.languages import Language, gettext_noop
 
@@ -156,6 +156,27 @@ STAGE_WORDS: Mapping[Stage, str] = {
     Stage.DISCARDED: gettext_noop("Discarded"),
     Stage.DELETED: gettext_noop("Deleted"),
 }
+
+
+class StageColours(NamedTuple):
+    """Colours (RRGGBB) of a stage: `cell` is a background for black text, `""` for none; `light` and `dark` are marks
+    on the light and the dark pages of the dashboard.
+    """
+
+    cell: str
+    light: str
+    dark: str
+
+
+STAGE_COLOURS: Mapping[Stage, StageColours] = {
+    Stage.PENDING: StageColours("EDEDED", "758192", "8793A3"),
+    Stage.TO_EVALUATE: StageColours("FFF2CC", "A06F00", "E0B13A"),
+    Stage.SHORTLISTED: StageColours("D9EAD3", "1C8A4C", "3FB173"),
+    Stage.DISCARDED: StageColours("F4CCCC", "B6574F", "D17A72"),
+    Stage.DELETED: StageColours("BFBFBF", "5F5A66", "8E8896"),
+    Stage.UNKNOWN: StageColours("", "6B4FA0", "B39DDB"),
+}
+"""One colour for each meaning, everywhere: yellow waits for a person, green and red are decided, grey needs nothing."""
 
 
 def is_late(since: int, event: Event | None, now: int, max_age: float | None) -> bool:

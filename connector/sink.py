@@ -18,10 +18,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 
 from connector.decision import DecisionRequest
 from connector.errors import LeaseLost, RateLimited, SinkBroken
-from connector.interview import FIELDS, STAGE_WORDS, Event, Interview, Stage, Value
+from connector.interview import FIELDS, STAGE_COLOURS, STAGE_WORDS, Event, Interview, Stage, Value
 
 __all__ = [
     "FIELDS",
+    "STAGE_COLOURS",
     "STAGE_WORDS",
     "Batch",
     "Context",

@@ -30,7 +30,7 @@ from sinks.google_sheets.summary import Source, known_summary, summarize
 from sinks.google_sheets.tabs import IdAllocator, Layout, TabSnapshot, hold_requests
 from sinks.google_sheets.write_planner import FixedTag, RowChange
 from sinks.spreadsheet.columns import SPECS
-from sinks.spreadsheet.values import STAGE_COLOURS, CellKind
+from sinks.spreadsheet.values import CELL_COLOURS, CellKind
 
 FORMATS: Mapping[CellKind, Request] = {
     CellKind.TEXT: {"type": "TEXT"},
@@ -107,7 +107,7 @@ def _colours(view: TabView, layout: Layout, words: Language) -> Iterator[Request
     """Returns one colour rule per stage. A rule moves with its column and survives sorting."""
     if (column := layout.at.get("stage")) is None:
         return
-    for index, (stage, rgb) in enumerate(STAGE_COLOURS.items()):
+    for index, (stage, rgb) in enumerate(CELL_COLOURS.items()):
         rule = {"condition": _is(stage, words), "format": {"backgroundColorStyle": colour(rgb)}}
         ranges = [_below_header(view, column)]
         yield {"addConditionalFormatRule": {"index": index, "rule": {"ranges": ranges, "booleanRule": rule}}}

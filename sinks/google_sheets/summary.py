@@ -19,7 +19,7 @@ from sinks.google_sheets.sheet_view import TabView
 from sinks.google_sheets.tabs import IdAllocator, Layout
 from sinks.spreadsheet.columns import KEY
 from sinks.spreadsheet.summary import ALL, STAGES, TITLE, WAITING, differs, equals, waiting_titles
-from sinks.spreadsheet.values import HEADER_COLOUR, STAGE_COLOURS
+from sinks.spreadsheet.values import CELL_COLOURS, HEADER_COLOUR
 
 SUMMARY_TAG = "hf.summary"
 """Key of the developer metadata of a spreadsheet with the id of the tab Summary."""
@@ -172,7 +172,7 @@ def _count_letters() -> list[str]:
 def _blank(sheet_id: int, allocator: IdAllocator, words: Language, totals: Sequence[str], place: int) -> list[Request]:
     """Returns the requests for the tab with its header, the total row and the chart. `place` is its index."""
     gettext = words.gettext
-    stages = [_text(gettext(STAGE_WORDS[stage]), STAGE_COLOURS[stage]) for stage in STAGES]
+    stages = [_text(gettext(STAGE_WORDS[stage]), CELL_COLOURS[stage]) for stage in STAGES]
     others = [gettext("All"), *waiting_titles(words)]
     header = [_text(gettext("Position"), HEADER_COLOUR), *stages, *(_text(each, HEADER_COLOUR) for each in others)]
     grid = {"rowCount": ROWS, "columnCount": WIDTH, "hideGridlines": True}

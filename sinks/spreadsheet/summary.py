@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from connector.languages import Language, gettext_noop
 from connector.sink import STAGE_WORDS, Stage
-from sinks.spreadsheet.values import STAGE_COLOURS
+from sinks.spreadsheet.values import CELL_COLOURS
 
 TITLE = gettext_noop("Summary")
 ALL = gettext_noop("All positions")
-STAGES = tuple(STAGE_COLOURS)
+STAGES = tuple(CELL_COLOURS)
 """The stages that have a column, in their order."""
 WAITING = Stage.TO_EVALUATE
 """The stage whose waiting times are shown."""

@@ -1,4 +1,4 @@
-"""Converts fields of an interview to values of cells (text, number, date, link), and names the colours of stages."""
+"""Converts fields of an interview to values of cells (text, number, date, link), and names the colours of cells."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from connector.languages import gettext_noop
-from connector.sink import Stage
+from connector.sink import STAGE_COLOURS, Stage
 from connector.text import clean, web_link
 
 LINK_TEXT = gettext_noop("Open")
@@ -121,13 +121,7 @@ def from_serial(number: float) -> datetime:
     return _SHEET_EPOCH + timedelta(seconds=round(days * 86_400))
 
 
-STAGE_COLOURS: Mapping[Stage, str] = {
-    Stage.PENDING: "EDEDED",
-    Stage.TO_EVALUATE: "FFF2CC",
-    Stage.SHORTLISTED: "D9EAD3",
-    Stage.DISCARDED: "F4CCCC",
-    Stage.DELETED: "BFBFBF",
-}
-"""Background colours (RRGGBB), light enough for black text. An unknown stage has none."""
+CELL_COLOURS: Mapping[Stage, str] = {stage: each.cell for stage, each in STAGE_COLOURS.items() if each.cell}
+"""Background colours of cells (RRGGBB). An unknown stage has none."""
 HEADER_COLOUR = "E8EDF7"
 """Background colour of a header (RRGGBB)."""

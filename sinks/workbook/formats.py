@@ -17,7 +17,7 @@ from openpyxl.worksheet.worksheet import Worksheet
 from connector.languages import Language
 from connector.sink import STAGE_WORDS
 from sinks.spreadsheet.columns import Column
-from sinks.spreadsheet.values import HEADER_COLOUR, STAGE_COLOURS, CellKind
+from sinks.spreadsheet.values import CELL_COLOURS, HEADER_COLOUR, CellKind
 
 HEADER_POINTS = 32
 """Height of a header: two lines, because a time zone or a long title needs a second one."""
@@ -80,7 +80,7 @@ def set_up_print(sheet: Worksheet, header: int) -> None:
 
 
 def _colour_stages(sheet: Worksheet, letter: str, words: Language) -> None:
-    for stage, colour in STAGE_COLOURS.items():
+    for stage, colour in CELL_COLOURS.items():
         fill = PatternFill("solid", start_color=colour, end_color=colour)
         rule: Rule = CellIsRule(  # type: ignore[no-untyped-call]  # missing from the stubs
             operator="equal", formula=[f'"{words.gettext(STAGE_WORDS[stage])}"'], fill=fill

@@ -20,7 +20,7 @@ from connector.languages import Language
 from connector.sink import STAGE_WORDS
 from sinks.spreadsheet.columns import KEY
 from sinks.spreadsheet.summary import ALL, STAGES, TITLE, WAITING, differs, equals, waiting_titles
-from sinks.spreadsheet.values import HEADER_COLOUR, STAGE_COLOURS
+from sinks.spreadsheet.values import CELL_COLOURS, HEADER_COLOUR
 from sinks.workbook.formats import HEADER_POINTS, changed_font, set_up_print
 from sinks.workbook.package import SheetCells
 
@@ -28,7 +28,7 @@ NAME = "connector_summary"
 """Name of the Summary tab that refers to the key column's header of its table. Office programs adapt it when users
 rename a tab.
 """
-WIDTH = len(STAGE_COLOURS) + 4
+WIDTH = len(CELL_COLOURS) + 4
 """Columns of the Summary: the position, one per stage, all, and two of waiting times."""
 
 _SEPARATOR = ","
@@ -78,7 +78,7 @@ def make(book: Workbook, table: Table, words: Language) -> None:
     stages = [words.gettext(STAGE_WORDS[stage]) for stage in STAGES]
     waiting = waiting_titles(words) if "completed_at" in table.columns else ()
     titles = [words.gettext("Position"), *stages, words.gettext("All"), *waiting]
-    colours = [HEADER_COLOUR, *(STAGE_COLOURS[stage] for stage in STAGES), *[HEADER_COLOUR] * 3]
+    colours = [HEADER_COLOUR, *(CELL_COLOURS[stage] for stage in STAGES), *[HEADER_COLOUR] * 3]
     for column, (title, colour) in enumerate(zip(titles, colours, strict=False), start=1):
         cell = _cell(sheet, _HEADER, column)
         _set(cell, title, bold=True)

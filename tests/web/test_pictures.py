@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
+import re
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connector.interview import STAGE_COLOURS, Stage
 from connector.languages import language
 from connector.web.dashboard.charts import (
     CHART_HEIGHT,
@@ -18,6 +23,7 @@ from connector.web.dashboard.charts import (
     lag_text,
     stacked,
 )
+from connector.web.dashboard.pages import static_files
 
 ENGLISH = language("en")
 CLASSES = st.integers(0, len(LAG_BOUNDS_MS))
@@ -64,3 +70,56 @@ def test_the_median_and_the_percentile_are_those_of_the_lags(lags):
     ordered = sorted(lags)
     assert row[1] == lag_text(ordered[-(-len(lags) // 2) - 1], ENGLISH)
     assert row[2] == lag_text(ordered[-(-len(lags) * 95 // 100) - 1], ENGLISH)
+
+
+# --- colours
+
+GRAPHICS_MIN, TEXT_MIN = 3.0, 4.5
+"""Least contrast of graphics and of text: WCAG 2.2, 1.4.11 and 1.4.3 (level AA)."""
+
+
+def contrast(one, other):
+    """The contrast of two colours (RRGGBB), as WCAG 2.2 defines it."""
+
+    def luminance(colour):
+        parts = [int(colour[start : start + 2], 16) / 255 for start in (0, 2, 4)]
+        red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    low, high = sorted(map(luminance, (one, other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def style_sheet():
+    return gzip.decompress(static_files()["app.css"]).decode()
+
+
+def backgrounds():
+    """The backgrounds of pages, for light and dark."""
+    found = re.findall(r"--(?:paper|ground|soft): light-dark\(#(\w+), #(\w+)\)", style_sheet())
+    assert len(found) == 3
+    return [[part * (6 // len(part)) for part in pair] for pair in found]
+
+
+@pytest.mark.parametrize("stage", Stage)
+def test_the_mark_of_a_stage_has_enough_contrast_on_light_and_dark_pages(stage):
+    colours = STAGE_COLOURS[stage]
+    for light, dark in backgrounds():
+        assert contrast(colours.light, light) >= GRAPHICS_MIN
+        assert contrast(colours.dark, dark) >= GRAPHICS_MIN
+
+
+@pytest.mark.parametrize("stage", Stage)
+def test_pages_show_a_stage_in_the_colour_of_the_table(stage):
+    _, light, dark = STAGE_COLOURS[stage]
+    assert f".stage-{stage} {{ --stage: light-dark(#{light}, #{dark}); }}" in style_sheet()
+
+
+@pytest.mark.parametrize("colour", [each.cell for each in STAGE_COLOURS.values() if each.cell])
+def test_black_text_is_readable_in_a_cell_with_the_colour_of_a_stage(colour):
+    assert contrast(colour, "000000") >= TEXT_MIN
+
+
+def test_no_two_stages_have_the_same_colour():
+    for kind in zip(*STAGE_COLOURS.values(), strict=True):
+        assert len({*kind}) == len(STAGE_COLOURS)

@@ -24,6 +24,7 @@ from sqlalchemy import Connection, func, select
 from connector import __version__
 from connector.config import Config
 from connector.delivery.clock import Clock
+from connector.interview import STAGE_COLOURS
 from connector.languages import Language, gettext_noop, language
 from connector.operations.status import Health, Trouble, TroubleKind, health_here
 from connector.store import decisions
@@ -350,12 +351,13 @@ def page_tag(connection: Connection, about: str, now: int) -> str:
 
 @cache
 def static_files() -> dict[str, bytes]:
-    """Returns the static files by name, compressed once."""
-    return {
-        path.name: gzip.compress(path.read_bytes(), mtime=0)
-        for path in sorted(STATIC.iterdir())
-        if path.suffix in TYPES
-    }
+    """Returns the static files by name, compressed once. The style sheet has the colours of the stages."""
+    contents = {path.name: path.read_bytes() for path in sorted(STATIC.iterdir()) if path.suffix in TYPES}
+    contents["app.css"] += "".join(
+        f".stage-{stage} {{ --stage: light-dark(#{each.light}, #{each.dark}); }}\n"
+        for stage, each in STAGE_COLOURS.items()
+    ).encode()
+    return {name: gzip.compress(content, mtime=0) for name, content in contents.items()}
 
 
 @cache
