@@ -15,7 +15,6 @@ from connector.emulators import faults
 from connector.emulators.faults import Fault, FaultKind
 from connector.interview import Stage
 from connector.testing import interview_id
-from sinks.google_sheets import GoogleSheetsSink
 from tests.sinks.google_sheets.conftest import TAB, TITLES, SheetHarness, person_of
 
 INTERVIEWS = 14
@@ -203,7 +202,7 @@ class Machine(RuleBasedStateMachine):
     def begin(self, seed):
         self.runner = asyncio.Runner()
         self.chance = random.Random(seed)
-        self.harness = SheetHarness(self.google, self.key_file, sink=GoogleSheetsSink)
+        self.harness = SheetHarness(self.google, self.key_file)
         self.users = Users(self.harness, self.chance)
         self.due = []
         self.run(self.news(list(range(1, 6))))
