@@ -332,7 +332,7 @@ def message_of(settings: MailSettings, notice: Notice) -> EmailMessage:
     message["Date"] = formatdate()
     message["Message-ID"] = f"<{notice.id}@{settings.sender.rpartition('@')[2]}>"
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no vacation replies
-    message.set_content("\n".join([notice.title, "", *notice.lines, ""]))
+    message.set_content("\n".join([clean(line) for line in (notice.title, "", *notice.lines, "")]))
     return message
 
 

@@ -221,6 +221,12 @@ def test_text_of_a_destination_adds_no_header():
     assert message["Message-ID"] == "<n@example.org>"
 
 
+def test_text_of_a_destination_adds_no_line_and_no_control_character_to_a_mail():
+    """A mail with a lone surrogate could not be encoded, and would be tried for ever."""
+    message = message_of(settings(25), Notice("n", "1 problem", ("hook: \x1b[2J\ud83d failed\nhook: all is well",)))
+    assert message.get_content().splitlines() == ["1 problem", "", "hook: [2J failed hook: all is well"]
+
+
 def add_events(connection, *times):
     columns = {"sha256": b"", "kind": "event", "name": "", "interview_id": "", "mark": "", "reason": ""}
     rows = [{"identity": str(at), "occurred_at": at, "received_at": at, **columns} for at in times]
