@@ -378,7 +378,15 @@ class HireflixApi:
         return QueryRefused(f"Hireflix refuses the query: {text}", messages, is_missing=is_missing)
 
     def _safe(self, text: str) -> str:
-        return clean(text.replace(self._key, "[key]"))[:MESSAGE_MAX]
+        return _without_values(text.replace(self._key, "[key]"))
+
+
+def _without_values(text: str) -> str:
+    """Returns a message of Hireflix without quoted values, which may be a comment or other personal data.
+
+    Quoted names and types of GraphQL stay: they say what is wrong with a query.
+    """
+    return clean(_QUOTED.sub(lambda found: found[0] if _NAME.fullmatch(found[0][1:-1]) else '"…"', text))[:MESSAGE_MAX]
 
 
 @cache
@@ -396,6 +404,9 @@ _KEY_CODES = {"UNAUTHENTICATED", "FORBIDDEN", "UNAUTHORIZED", "401", "403"}
 _MISSING_CODES = {"NOT_FOUND", "404"}
 _ABOUT_KEY = re.compile(r"unauthori[sz]ed|unauthenticated|not authenticated|api.?key|forbidden", re.IGNORECASE)
 _MISSING = re.compile(r"\bnot found\b|\bdoes not exist\b", re.IGNORECASE)
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*+"?|(?<!\w)\'[^\']*+\'(?!\w)', re.DOTALL)
+"""A text in quotation marks. A message that was cut may have no closing one."""
+_NAME = re.compile(r"[\w$!\[\].]{1,64}")
 _UNKNOWN_FIELD = re.compile(
     r"Cannot query field [\"'](\w+)[\"']"
     r"|Field [\"'](\w+)[\"'] must not have a selection"
@@ -452,5 +463,5 @@ def require_result(found: Mapping[str, Any]) -> Mapping[str, Any]:
     """Returns the object itself. Raises `ActionRefused` for an error object (documentation, "GraphQL basics")."""
     name = str(found.get("__typename") or found.get("name") or "")
     if name.endswith("Error"):
-        raise ActionRefused(name, clean(str(found.get("message") or ""))[:MESSAGE_MAX])
+        raise ActionRefused(name, _without_values(str(found.get("message") or "")))
     return found

@@ -105,7 +105,9 @@ class Enrichment:
                 interview_id, f"share(durationInDays: {self._share_days})", "{ id externalLink { url expires } }"
             )
         except (ActionRefused, QueryRefused) as error:
-            log.warning("video link refused", interview=interview_id, reason=str(error))
+            # the message of an action is for users, and may name the candidate
+            reason = error.name if isinstance(error, ActionRefused) else str(error)
+            log.warning("video link refused", interview=interview_id, reason=reason)
             return row
         return {**row, "externalLink": shared.get("externalLink")}
 

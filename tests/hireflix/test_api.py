@@ -87,6 +87,27 @@ async def test_a_mutation_is_sent_once(api, server):
 
 
 @pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        (
+            'Variable "$c" got invalid value "Ada said \\"no\\""; Expected ID.',
+            'Variable "$c" got invalid value "…"; Expected ID.',
+        ),
+        ('Syntax Error: found String "Ada was la', 'Syntax Error: found String "…"'),
+        ("the position of 'Ada Lovelace' is archived", 'the position of "…" is archived'),
+        ("Cannot query field 'skills' on type 'Query'", "Cannot query field 'skills' on type 'Query'"),
+        ('"$id" of type "[String!]!"', '"$id" of type "[String!]!"'),
+    ],
+)
+async def test_a_message_of_hireflix_keeps_names_of_graphql_and_no_other_quoted_text(api, server, message, shown):
+    """It is logged, and may quote a comment about a candidate."""
+    server.mock(return_value=replies(errors=[{"message": message}]))
+    with pytest.raises(QueryRefused) as caught:
+        await api.execute("{ a }")
+    assert str(caught.value) == f"Hireflix refuses the query: {shown}"
+
+
+@pytest.mark.parametrize(
     "reply",
     [
         httpx.Response(401),
