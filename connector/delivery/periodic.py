@@ -19,7 +19,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponen
 
 from connector.delivery.clock import Clock
 from connector.delivery.lease import LeaseKeeper, SeenLease
-from connector.errors import LeaseLost, StoreUnavailable
+from connector.errors import ConnectorError, LeaseLost, StoreUnavailable
 from connector.logging import place_of
 from connector.store import leases, processes, schema
 from connector.store.base import Store
@@ -180,7 +180,8 @@ class PeriodicTasks:
         except StoreUnavailable:
             error = "the store was unavailable"
         except Exception as failure:  # noqa: BLE001 - the next run may succeed, and other tasks go on
-            error = place_of(failure)
+            # the message of an expected error says what to do, and contains no data of candidates
+            error = str(failure) if isinstance(failure, ConnectorError) else place_of(failure)
             log.warning("periodic task failed", task=task.name, error=error)
         if counts is None:
             return None

@@ -81,7 +81,13 @@ class KeyRefused(HireflixError):
 
 
 class HireflixUnavailable(HireflixError):
-    """No usable answer after several tries. The same call may succeed later."""
+    """No usable answer after several tries. The same call may succeed later. `summary` is for users who cannot repair
+    it.
+    """
+
+    def __init__(self, summary: str) -> None:
+        super().__init__(f"{summary}: check the network, the proxy and hireflix.api_url, or try again later")
+        self.summary = summary
 
 
 class QueryRefused(HireflixError):
@@ -337,9 +343,7 @@ class HireflixApi:
         try:
             return await retrying(self._send, query, variables)
         except _TryAgainError as error:
-            raise HireflixUnavailable(
-                f"{host_of(self._url)} gives no usable answer ({error}); it is tried again later"
-            ) from None
+            raise HireflixUnavailable(f"{host_of(self._url)} gives no usable answer ({error})") from None
 
     async def _send(self, query: str, variables: Mapping[str, Any] | None) -> ApiReply:
         begun = self._now()

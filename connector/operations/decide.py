@@ -180,7 +180,9 @@ async def _carry_out(run: _Run, stored: StoredRequest, on_read: OnRead) -> None:
         decided = await run.apply()
     except Unclear as error:
         await run.conclude(RequestState.UNCLEAR, reason=str(error))
-    except (HireflixUnavailable, KeyRefused) as error:
+    except HireflixUnavailable as error:
+        await run.put_off(f"{error.summary}; it is tried again later")
+    except KeyRefused as error:
         await run.put_off(str(error))
     except (LeaseLost, StoreUnavailable):
         raise

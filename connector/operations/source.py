@@ -29,6 +29,8 @@ from connector.sink import Finding
 from connector.store import position_names, source
 from connector.store.base import IngestResult
 
+ASKING_TRIES = 2
+"""Tries of a query while a user waits, who can ask again."""
 T = TypeVar("T")
 
 
@@ -62,7 +64,7 @@ async def check_api(settings: Config) -> list[Finding]:
     if settings.hireflix.api_key is None:
         return []
     try:
-        async with open_api(settings) as api:
+        async with open_api(settings, tries=ASKING_TRIES) as api:
             positions = await api.positions()
     except HireflixError as error:
         return [Finding("problem", "the API cannot be used", str(error))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from openpyxl import load_workbook
 
+from connector.emulators.faults import Fault, FaultKind
 from connector.emulators.hireflix import Account, HireflixEmulator
 from connector.store.schema import audit, event, interview
 from connector.store.sqlite.database import StoreLock
@@ -56,6 +57,15 @@ def test_check_online_says_what_to_do_about_a_wrong_key(source):
     result = source("check", "--online", CONNECTOR_HIREFLIX__API_KEY="a-wrong-key")
     assert result.exit_code == 1
     assert "CONNECTOR_HIREFLIX__API_KEY" in result.stdout
+
+
+def test_check_online_asks_twice_and_says_what_to_check_when_nothing_answers(source, hireflix):
+    asked = []
+    hireflix.faults.choose(lambda kind: asked.append(kind) or Fault(FaultKind.STATUS))
+    result = source("check", "--online")
+    assert result.exit_code == 1
+    assert "check the network, the proxy and hireflix.api_url" in result.stdout
+    assert len(asked) == 2
 
 
 def test_a_backfill_counts_what_it_read(source):

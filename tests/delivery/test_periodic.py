@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import insert, select
 
 from connector.delivery.periodic import LEASE, PeriodicTask, PeriodicTasks
-from connector.errors import LeaseLost, StoreUnavailable
+from connector.errors import ConnectorError, LeaseLost, StoreUnavailable
 from connector.store import processes
 from connector.store.postgres.store import PostgresStore
 from connector.store.schema import lease as lease_table
@@ -200,6 +200,15 @@ async def test_a_failed_run_is_stored_with_its_place_and_repeated(opened, store)
     clock.advance(INTERVAL)
     await process.has_run(2)
     assert (await store.query(processes.task_runs))["count"].error == ""
+
+
+async def test_an_expected_failure_is_stored_with_its_message_because_it_says_what_to_do(opened, store):
+    async def fail(turn):
+        raise ConnectorError("the key is refused: set another one")
+
+    process = start(opened, "one", store, WaitingClock(), script=fail)
+    await process.has_run(1)
+    assert (await store.query(processes.task_runs))["count"].error == "the key is refused: set another one"
 
 
 async def test_a_run_that_ends_early_at_a_stop_is_due_at_the_next_start(opened, store):
