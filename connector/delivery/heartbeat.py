@@ -47,15 +47,16 @@ class Heartbeat:
         self._task = asyncio.create_task(self._loop(), name="heartbeat")
 
     async def stop(self) -> None:
-        """Stops the heartbeat, and deletes the row of this process."""
+        """Stops the heartbeat, stores the last refused requests, and deletes the row of this process."""
         self._stopping.set()
         if self._task is not None:
             # a heartbeat that is being written is not cancelled: it could be committed after the process has left
             _, running = await asyncio.wait([self._task], timeout=STOP_SECONDS)
             for task in running:
                 task.cancel()
+        refused, now = Counter(self._refused), self._clock.now()
         with suppress(StoreUnavailable):
-            await self._store.write(lambda connection: processes.deregister(connection, self._name))
+            await self._store.write(lambda connection: processes.deregister(connection, self._name, refused, now))
 
     async def _loop(self) -> None:
         started_at = self._clock.now()

@@ -55,9 +55,11 @@ def beat(
     connection.execute(delete(schema.process).where(others if alone else forgotten))
 
 
-def deregister(connection: Connection, name: str) -> None:
-    """Removes a process that ends."""
+def deregister(connection: Connection, name: str, refused: Mapping[str, int], now: int) -> None:
+    """Removes a process that ends at `now`, and stores what it refused since its last heartbeat, as `beat` does."""
     connection.execute(delete(schema.process).where(schema.process.c.name == name))
+    if refused:
+        count_refused(connection, refused, now)
 
 
 def processes(connection: Connection, now: int) -> list[Process]:

@@ -6,7 +6,7 @@ import asyncio
 
 from connector.delivery.heartbeat import Heartbeat
 from connector.role import Role
-from connector.store import processes
+from connector.store import processes, status
 from tests.delivery.rig import until
 
 
@@ -44,3 +44,14 @@ async def test_a_process_that_stops_while_its_heartbeat_is_written_is_not_listed
     await stopping
     await store.written
     assert await rig.store.query(lambda connection: processes.processes(connection, 0)) == []
+
+
+async def test_a_process_that_stops_stores_what_it_refused_since_its_last_heartbeat(rig_of):
+    rig = await rig_of()
+    member = Heartbeat("p1", Role.RECEIVER, rig.store, rig.clock)
+    member.start()
+    await until(lambda: rig.clock.waiting)
+    member.refused("signature")
+    await member.stop()
+    (found,) = (await rig.store.query(lambda connection: status.source(connection, rig.clock.now()))).refused
+    assert (found.reason, found.count) == ("signature", 1)

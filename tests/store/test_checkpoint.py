@@ -171,3 +171,16 @@ def test_a_file_that_cannot_grow_is_reported_and_loses_nothing(path, file):
         commit(file)
     assert path.stat().st_size > grown
     assert rows(path, "SELECT count(*) FROM written") == [(12 * EVERY,)]
+
+
+def test_a_commit_counts_although_its_checkpoint_cannot_start(file, path, monkeypatch):
+    """The machine may have no free thread. An exception would run the jobs of the transaction again."""
+
+    def no_thread(*_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("connector.store.sqlite.store.ThreadPoolExecutor.submit", no_thread)
+    with capture_logs() as logs:
+        commit(file, EVERY)
+    assert rows(path, "SELECT count(*) FROM written") == [(EVERY,)]
+    assert [log["event"] for log in logs] == ["store log checkpoint failed"]

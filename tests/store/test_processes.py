@@ -45,7 +45,7 @@ def test_the_next_heartbeat_removes_a_process_that_was_silent_for_an_hour(store)
 
 def test_a_process_that_ends_is_removed(store):
     beat(store)
-    processes.deregister(store, "one")
+    processes.deregister(store, "one", {}, START)
     assert processes.processes(store, START) == []
 
 

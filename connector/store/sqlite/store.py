@@ -90,7 +90,10 @@ class FileConnection:
                 with suppress(sqlite3.Error):  # the next BEGIN repeats the rollback
                     self._raw.execute("ROLLBACK")
             raise
-        self._keep_log_short()
+        try:
+            self._keep_log_short()
+        except Exception as error:  # noqa: BLE001 - such as no free thread; the transaction is committed
+            log.warning("store log checkpoint failed", reason=str(error))
 
     def may_retry(self, error: BaseException) -> bool:
         return isinstance(error, GroupConflict)
