@@ -174,13 +174,18 @@ def short_name(interview: Interview, style: Style) -> str:
     if not words:
         return ""
     name = cut(words[0], SHORT_NAME_UNITS)
-    return _in_privacy(f"{name} {words[-1][0]}." if len(words) > 1 else name, style.privacy)
+    return _in_privacy(" ".join([name, *_initials(words[1:])[-1:]]), style.privacy)
 
 
 def _in_privacy(name: str, privacy: str) -> str:
     if privacy == "full":
         return name
-    return " ".join(f"{word[0].upper()}." for word in name.split()) if privacy == "initials" else ""
+    return " ".join(_initials(name.split())) if privacy == "initials" else ""
+
+
+def _initials(words: Iterable[str]) -> list[str]:
+    """Returns the initials of the words that begin with a letter or digit, so without `(she/her)`, signs and emoji."""
+    return [f"{word[0].upper()}." for word in words if word[0].isalnum()]
 
 
 def position_link(interview: Interview) -> str:
@@ -252,7 +257,7 @@ def shown_name(interview: Interview, style: Style) -> str:
     given = clean(interview.candidate_name, GIVEN_UNITS)
     name = without_contacts(given)
     if style.privacy == "initials":
-        name = " ".join(f"{word[0].upper()}." for word in name.split()[:3])
+        name = " ".join(_initials(name.split())[:3])
     return cut(name, NAME_UNITS) or (anonymous if given else language.gettext("A candidate"))
 
 

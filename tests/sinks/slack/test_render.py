@@ -390,7 +390,9 @@ def test_a_digest_names_candidates_as_privacy_allows(privacy: str, names: str) -
         ("", ""),
         ("ana@example.com", ""),
         ("W" * 200, "W" * 15 + "…"),
-        ("\u202eEvil <!here> *X*", "Evil *."),
+        ("\u202eEvil <!here> *X*", "Evil"),
+        ("Ana garcía (she/her)", "Ana G."),
+        ("\U0001f469 Zoë", "\U0001f469 Z."),
     ],
 )
 def test_a_digest_shows_a_first_name_and_an_initial(name: str, shown: str) -> None:
@@ -433,6 +435,8 @@ def test_a_deleted_interview_shows_nothing_of_the_person() -> None:
         ("none", "Wayne Knight", "Candidate 000001"),
         ("full", "", "A candidate"),
         ("initials", "", "A candidate"),
+        ("initials", "\U0001f469 Zoë Núñez (ella)", "Z. N."),
+        ("initials", "***", "Candidate 000001"),
         ("full", "\u202e<b>", "<b>"),
     ],
 )
