@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pytest
 
-from connector.store.schema import event
+from connector.store.schema import delivery, event
 from connector.store.sqlite.database import StoreLock
 from tests.cli.world import body
 
@@ -94,6 +94,22 @@ def test_a_restored_store_has_what_the_backup_has(run, filled, file):
     assert run("store", "restore", str(file)).exit_code == 0
     assert count(filled.file) == 2
     assert stat.S_IMODE(filled.file.stat().st_mode) == 0o600
+
+
+def test_no_delivery_after_a_restore_has_an_id_of_one_before_it(run, filled, file):
+    """A destination that knows the id would take the new delivery for a repeat. Also after a second restore."""
+    run("store", "backup", str(file))
+    used = set()
+    for number in (3, 4, 5):
+        filled.receive(body(number=number))
+        last = {row.id for row in filled.rows(delivery) if row.interview_id == filled.rows(event)[-1].interview_id}
+        assert last.isdisjoint(used)
+        used |= last
+        filled.close()
+        assert run("store", "restore", str(file)).exit_code == 0
+        for kept in filled.file.parent.glob("*.before-restore-*"):  # its name has the second of the restore
+            kept.unlink()
+        filled.open()
 
 
 def test_a_restore_is_in_the_audit_log_of_the_restored_store(run, filled, file):

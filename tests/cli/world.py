@@ -152,6 +152,11 @@ class World(Filled):
         self.raw = database.connect(self.file)
         super().__init__(database.through_sqlalchemy(self.raw), sinks, routes)
 
+    def open(self) -> None:
+        """Opens the file again, after `close`."""
+        self.raw = database.connect(self.file)
+        self.connection = database.through_sqlalchemy(self.raw)
+
     def close(self) -> None:
         super().close()
         self.raw.close()

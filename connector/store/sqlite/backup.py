@@ -25,6 +25,9 @@ from connector.store.schema import REVISION, AuditAction
 from connector.store.sqlite import database
 from connector.store.sqlite.database import StoreLock, connect, revision, safe_message, through_sqlalchemy
 
+UNUSED_IDS = 1_000_000
+"""Ids of deliveries that a restore skips at least, also when the clock is wrong."""
+
 
 def back_up(store: Path, target: Path, *, replace: bool = False) -> int:
     """Copies one consistent state of the store to a new file that only its owner can read; returns its bytes.
@@ -108,6 +111,8 @@ def _require_usable(copy: Path, source: Path, store: Path, actor: str) -> int:
         (result,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
         if result != "ok":
             raise StoreUnavailable(f"{source} is damaged; use another backup; nothing changed")
+        now = time.time_ns() // 1_000_000
+        _skip_used_ids(connection, now)
         if found != REVISION:
             return 0
         erased = apply_tombstones(store, connection)
@@ -115,9 +120,21 @@ def _require_usable(copy: Path, source: Path, store: Path, actor: str) -> int:
         with through_sqlalchemy(connection) as view:
             view.exec_driver_sql("BEGIN IMMEDIATE")
             decisions.after_restore(view)
-            audit.record(view, actor, AuditAction.RESTORE, source.name, detail, now=time.time_ns() // 1_000_000)
+            audit.record(view, actor, AuditAction.RESTORE, source.name, detail, now=now)
             view.exec_driver_sql("COMMIT")
         return erased
+
+
+def _skip_used_ids(connection: sqlite3.Connection, now: int) -> None:
+    """Lets the ids of new deliveries begin after those that were used since the backup.
+
+    A destination that received a delivery with the same id would take a new one for a repeat and drop it. The number of
+    used ids is unknown, so the next id is `now` in epoch milliseconds, which no store reaches by counting.
+    """
+    (last,) = connection.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'delivery'").fetchone()
+    connection.execute("DELETE FROM sqlite_sequence WHERE name = 'delivery'")
+    next_id = max(now, last + UNUSED_IDS)
+    connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('delivery', ?)", (next_id,))
 
 
 def _set_aside(store: Path, kept: Path) -> Path | None:
