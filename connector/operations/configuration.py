@@ -107,9 +107,13 @@ def _public(value: Any) -> Any:
         return [_public(inner) for inner in value]
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, str):
+        return _CREDENTIALS.sub(MASK, value)
     return msgspec.to_builtins(value, enc_hook=str)
 
 
+_CREDENTIALS = re.compile(r"(?<=://)[^/?#\s]*(?=@)")
+"""User and password in a URL (RFC 3986, section 3.2)."""
 _ENV_NAME = re.compile(r"\s*(?:export\s+)?(\w+)\s*=")
 
 

@@ -96,3 +96,11 @@ def test_missing_secrets_do_not_prevent_the_list(call):
 def test_hostile_text_of_a_file_does_not_reach_the_terminal(call):
     result = call(toml=TOML.replace("Cook *", "Cook\\u001b[2J"))
     assert "\x1b" not in result.stdout
+
+
+def test_user_and_password_in_an_address_are_secrets(call):
+    """An address with them is unusual, and a setting for it is not a secret as a whole."""
+    address = "https://ada:s3cr3t@proxy.example.org/me"
+    result = call("--json", environ=ENVIRON | {"CONNECTOR_HIREFLIX__API_URL": address})
+    shown = {each["setting"]: each["value"] for each in json.loads(result.stdout)}
+    assert shown["hireflix.api_url"] == "https://********@proxy.example.org/me"
