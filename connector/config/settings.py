@@ -114,6 +114,8 @@ def decoded(text: object) -> Any:
 
 SINK_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 """No double and no trailing underscore, which would be read as the delimiter of a variable."""
+SINK_NAME_MAX = 100
+"""Characters of the name of a sink. PostgreSQL limits the length of a notification, which has names of sinks."""
 
 
 def known_timezone(name: str) -> str:

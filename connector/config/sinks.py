@@ -13,6 +13,7 @@ from connector.capabilities import Notifies
 from connector.config.messages import did_you_mean, keys_of, problem_at, problems_of, split_hint
 from connector.config.settings import (
     SINK_NAME,
+    SINK_NAME_MAX,
     Keys,
     Raw,
     RouteSettings,
@@ -102,6 +103,8 @@ class _Reader:
         for name, table in self.raw.sinks().items():
             if not SINK_NAME.fullmatch(name):
                 self._add(("sinks", name), "is not a valid name", "use a-z, 0-9 and single _, starting with a letter")
+            if len(name) > SINK_NAME_MAX:
+                self._add(("sinks", name), f"must be a name of {SINK_NAME_MAX} characters or fewer")
             if not isinstance(table.get("type"), str):
                 self._missing_type(name, table)
             self._check_renamed_from(name, table)

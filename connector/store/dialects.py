@@ -174,9 +174,17 @@ SEPARATOR = ","
 """Between the names of sinks in a notification."""
 
 
-def notification(sinks: Iterable[str]) -> Statement:
-    """Returns the statement that wakes the other processes at the commit (PostgreSQL, NOTIFY)."""
-    return "SELECT pg_notify(%s, %s)", (CHANNEL, SEPARATOR.join(sorted(sinks)))
+NAMES_MAX = 75
+"""Names of sinks in one notification. A payload is shorter than 8000 bytes (PostgreSQL, NOTIFY), and a name has at most
+`connector.config.settings.SINK_NAME_MAX` characters.
+"""
+
+
+def notifications(sinks: Iterable[str]) -> list[Statement]:
+    """Returns the statements that wake the other processes at the commit (PostgreSQL, NOTIFY)."""
+    names = sorted(sinks)
+    parts = (names[start : start + NAMES_MAX] for start in range(0, len(names), NAMES_MAX))
+    return [("SELECT pg_notify(%s, %s)", (CHANNEL, SEPARATOR.join(part))) for part in parts]
 
 
 def storable(text: str) -> str:

@@ -33,7 +33,7 @@ from connector.store.dialects import (
     listed,
     listed_values,
     new_numbers,
-    notification,
+    notifications,
     numbers_of,
     run_together,
 )
@@ -441,8 +441,8 @@ def write_group(connection: Connection, incoming: Sequence[IncomingEvent], routi
     plan = _planned(connection, incoming, routing)
     written = [(planned, rows) for planned in TABLES for rows in _portions(connection, planned, plan)]
     statements = [_writing(connection, planned, rows) for planned, rows in written]
-    if plan.woken and has_row_locks(connection):
-        statements.append(notification(plan.woken))
+    if has_row_locks(connection):
+        statements += notifications(plan.woken)
     try:
         results = run_together(connection, statements)
     except Exception as error:

@@ -53,6 +53,17 @@ def fetched(receiver, sql, *parameters):
 # --- what an answer promises
 
 
+async def test_an_event_for_very_many_sinks_is_stored(postgres_url):
+    """PostgreSQL limits the length of a notification, which has their names."""
+    names = [f"{'sheet' * 19}_{number:03}" for number in range(200)]
+    made = Receiver(postgres_url, routing_table(**dict.fromkeys(names, True)))
+    try:
+        await made.offer("i1")
+    finally:
+        await made.writer.close()
+    assert fetched(made, "SELECT count(DISTINCT sink) FROM delivery") == [(200,)]
+
+
 async def test_deliveries_know_their_events(receiver):
     """In the order of arrival, by the numbers that the server gave."""
     await asyncio.gather(receiver.offer("i2"), receiver.offer("i1"))
