@@ -85,6 +85,7 @@ async def serve_http(
 ) -> None:
     """Answers requests until `stop`, then lets running requests finish until `grace_seconds` or `force`.
 
+    HEAD is answered like GET, without the body: monitors and load balancers ask by it (RFC 9110, 9.1 and 9.3.2).
     `trusted_proxies` are addresses or networks of proxies whose X-Forwarded-For header is used. Closes the socket at
     the end.
     """
@@ -92,7 +93,7 @@ async def serve_http(
         app = _with_peer(ProxyHeadersMiddleware(app, list(trusted_proxies)))  # type: ignore[arg-type]
     server = _Server(
         uvicorn.Config(
-            app,
+            _head_as_get(app),
             loop="none",
             http="h11",
             ws="none",
@@ -112,6 +113,19 @@ async def serve_http(
     finally:
         stopper.cancel()
         listener.close()
+
+
+def _head_as_get(app: ASGIApp) -> ASGIApp:
+    """Middleware that lets the application answer HEAD as GET. The server sends no body for HEAD."""
+
+    async def with_get(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope.get("method") == "HEAD":
+            asked: Any = {**scope, "method": "GET"}  # a copy, because the server reads its own scope
+            await app(asked, receive, send)
+        else:
+            await app(scope, receive, send)
+
+    return with_get
 
 
 def _with_peer(app: ASGIApp) -> ASGIApp:

@@ -9,6 +9,9 @@ from contextlib import closing
 
 import pytest
 
+from connector.operations.store_access import now
+from connector.store import processes
+from connector.store.processes import Process
 from connector.store.schema import delivery, event
 from connector.store.sqlite.database import StoreLock
 from tests.cli.world import body
@@ -110,6 +113,14 @@ def test_no_delivery_after_a_restore_has_an_id_of_one_before_it(run, filled, fil
         for kept in filled.file.parent.glob("*.before-restore-*"):  # its name has the second of the restore
             kept.unlink()
         filled.open()
+
+
+def test_a_restored_store_does_not_say_that_the_service_of_the_backup_runs(run, filled, file):
+    processes.beat(filled.connection, Process("one", "all", now(), now()))
+    run("store", "backup", str(file))
+    filled.close()
+    assert run("store", "restore", str(file)).exit_code == 0
+    assert run("status").stdout.startswith("Service: NOT running\n")
 
 
 def test_a_restore_is_in_the_audit_log_of_the_restored_store(run, filled, file):

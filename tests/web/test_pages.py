@@ -450,3 +450,26 @@ async def test_a_change_leads_to_the_page_of_its_sink(tmp_path):
         await client.post("/actions/pause", data={"sink": "sheet"}, headers=SAME_ORIGIN)
         audit = (await client.get("/audit")).text
         assert re.findall(r'data-label="On what"><a href="([^"]+)">([^<]+)', audit) == [("/sinks/sheet", "sheet")]
+
+
+async def test_head_is_answered_as_get_without_the_body(tmp_path):
+    """Monitors and load balancers ask by it."""
+    async with dashboard(tmp_path) as (_, client):
+        for path in ("/health/live", "/health/ready", "/metrics", "/", "/api/status", "/nothing"):
+            found = await client.head(path)
+            expected = await client.get(path)
+            assert (path, found.status_code, found.content) == (path, expected.status_code, b"")
+            assert found.headers["content-type"] == expected.headers["content-type"]
+
+
+async def test_the_page_of_a_settled_delivery_has_nothing_to_do_while_its_sink_is_paused(tmp_path):
+    async with dashboard(tmp_path) as (service, client):
+        await service.post(sample("finish", id="i1"))
+
+        async def is_settled():
+            return (await client.get("/api/deliveries?state=superseded")).json()["rows"]
+
+        await until(is_settled)
+        await client.post("/actions/pause", data={"sink": "console"}, headers=SAME_ORIGIN)
+        assert "What to do" in (await client.get("/sinks/console")).text
+        assert "What to do" not in (await client.get("/deliveries/1")).text

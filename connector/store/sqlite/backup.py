@@ -15,13 +15,14 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy import delete
 from sqlalchemy.exc import DBAPIError
 
 from connector.errors import StoreUnavailable, UsageError
 from connector.formats import counted
 from connector.store import audit, decisions, erase
 from connector.store.base import require_older
-from connector.store.schema import REVISION, AuditAction
+from connector.store.schema import REVISION, AuditAction, process
 from connector.store.sqlite import database
 from connector.store.sqlite.database import StoreLock, connect, revision, safe_message, through_sqlalchemy
 
@@ -33,8 +34,7 @@ def back_up(store: Path, target: Path, *, replace: bool = False) -> int:
     """Copies one consistent state of the store to a new file that only its owner can read; returns its bytes.
 
     The service may write meanwhile (SQLite, Online Backup API). The file appears when it is complete. Raises
-    `UsageError`
-    when it exists and `replace` is false, or when it is the store itself, and `StoreUnavailable`.
+    `UsageError` when it exists and `replace` is false, or when it is the store itself, and `StoreUnavailable`.
     """
     if _is_part_of(store, target):
         raise UsageError(f"{target} belongs to the store itself; name another file")
@@ -120,6 +120,7 @@ def _require_usable(copy: Path, source: Path, store: Path, actor: str) -> int:
         with through_sqlalchemy(connection) as view:
             view.exec_driver_sql("BEGIN IMMEDIATE")
             decisions.after_restore(view)
+            view.execute(delete(process))  # those that ran when the backup was made
             audit.record(view, actor, AuditAction.RESTORE, source.name, detail, now=now)
             view.exec_driver_sql("COMMIT")
         return erased

@@ -245,7 +245,8 @@ def one_delivery(seen: Seen, id_: int) -> OneDelivery:
     (row,) = rows
     end = row.done_at + 1000 if row.done_at is not None else None
     calls = attempts(seen.connection, ListingFilter(sink=row.sink, since=row.since, until=end), 20)
-    fix = next((sink.fix for sink in seen.health.sinks if sink.name == row.sink), "")
+    is_open = row.state in {"pending", "waiting", "dead"}
+    fix = next((sink.fix for sink in seen.health.sinks if sink.name == row.sink), "") if is_open else ""
     if row.state == "dead" and not fix:
         fix = seen.words.gettext("Repair the cause that the reason names, then replay it.")
     return OneDelivery(
