@@ -56,7 +56,6 @@ class Retention:
         self._on_deleted = on_deleted
         self._file = file
         self._timer = timer
-        self._rows = retention.ROWS_FIRST
 
     @property
     def task(self) -> PeriodicTask:
@@ -73,9 +72,10 @@ class Retention:
         deleted = {str(kind): 0 for kind in due}
         for kind, cutoff in due.items():
             place: retention.RetentionPlace | None = retention.START
+            rows = retention.ROWS_FIRST  # a row of another kind takes another time
             while place is not None:
-                done, elapsed_ms = await turn.write(partial(self._slice, kind, cutoff, place))
-                self._rows = retention.next_rows(self._rows, elapsed_ms)
+                done, elapsed_ms = await turn.write(partial(self._slice, kind, cutoff, place, rows))
+                rows = retention.next_rows(rows, elapsed_ms)
                 deleted[kind] += done.deleted
                 self._on_deleted(str(kind), done.deleted)
                 place = done.next
@@ -87,11 +87,11 @@ class Retention:
         return deleted
 
     def _slice(
-        self, kind: RetentionKind, cutoff: int, place: retention.RetentionPlace, connection: Connection
+        self, kind: RetentionKind, cutoff: int, place: retention.RetentionPlace, rows: int, connection: Connection
     ) -> tuple[DeletedSlice, float]:
         """One transaction. Returns what was deleted and the milliseconds that it took."""
         begun = self._timer()
-        done = retention.delete_slice(connection, kind, cutoff, place, self._rows)
+        done = retention.delete_slice(connection, kind, cutoff, place, rows)
         return done, (self._timer() - begun) * 1000
 
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import accumulate
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, exists, or_, select, tuple_, update
+from sqlalchemy import Connection, Select, delete, exists, func, literal, or_, select, tuple_, update
 
 from connector.store.dialects import among
 from connector.store.schema import DeliveryState, attempt, decision_request, delivery, event, event_body, in_state
@@ -21,9 +22,15 @@ DAY_MS = 86_400_000
 SLICE_MS = 50.0
 """Longest time that a slice should hold the writer, because ingest waits for it."""
 ROWS_FIRST = 100
-"""Rows of the first slice, before the time of a row is known."""
+"""Rows of the first slice of a kind, before the time of a row is known."""
 ROWS_MAX = 2000
 """Most rows of a slice. More do not make it faster, and one slow page could then hold the writer for long."""
+
+
+BYTES_MAX = 16 * 1024 * 1024
+"""Most bytes of bodies of a slice. A page of a large body costs time of its own, and small bodies before it say nothing
+about that.
+"""
 
 
 class RetentionKind(StrEnum):
@@ -70,17 +77,20 @@ def delete_slice(
     connection: Connection, kind: RetentionKind, cutoff: int, after: RetentionPlace, rows: int
 ) -> DeletedSlice:
     """Deletes at most `rows` rows of a kind that are older than `cutoff`, in order of age."""
-    query = _QUERIES[kind](cutoff, after).limit(rows)
-    found = [RetentionPlace(at, id_) for at, id_ in connection.execute(query)]
-    if not found:
+    found = connection.execute(_QUERIES[kind](cutoff, after).limit(rows)).all()
+    sizes = accumulate(size for _, _, size in found)
+    places = [RetentionPlace(at, id_) for (at, id_, _), total in zip(found, sizes, strict=True) if total <= BYTES_MAX]
+    places = places or [RetentionPlace(at, id_) for at, id_, _ in found[:1]]
+    if not places:
         return DeletedSlice(0, None)
-    deleted = _DELETIONS[kind](connection, [place.id for place in found])
-    return DeletedSlice(deleted, found[-1] if len(found) == rows else None)
+    deleted = _DELETIONS[kind](connection, [place.id for place in places])
+    is_last = len(found) < rows and len(places) == len(found)
+    return DeletedSlice(deleted, None if is_last else places[-1])
 
 
 def _bodies(cutoff: int, after: RetentionPlace) -> Select[Any]:
     return (
-        select(event_body.c.received_at, event_body.c.event_seq)
+        select(event_body.c.received_at, event_body.c.event_seq, func.length(event_body.c.body))
         .where(
             event_body.c.received_at < cutoff,
             tuple_(event_body.c.received_at, event_body.c.event_seq) > (after.at, after.id),
@@ -102,7 +112,7 @@ def _clear_bodies(connection: Connection, seqs: Sequence[int]) -> int:
 
 def _deliveries(cutoff: int, after: RetentionPlace) -> Select[Any]:
     return (
-        select(delivery.c.done_at, delivery.c.id)
+        select(delivery.c.done_at, delivery.c.id, literal(0))
         .where(
             delivery.c.done_at.is_not(None),
             delivery.c.done_at < cutoff,
@@ -120,7 +130,7 @@ def _delete_deliveries(connection: Connection, ids: Sequence[int]) -> int:
 
 def _attempts(cutoff: int, after: RetentionPlace) -> Select[Any]:
     return (
-        select(attempt.c.started_at, attempt.c.id)
+        select(attempt.c.started_at, attempt.c.id, literal(0))
         .where(attempt.c.started_at < cutoff, tuple_(attempt.c.started_at, attempt.c.id) > (after.at, after.id))
         .order_by(attempt.c.started_at, attempt.c.id)
     )
@@ -133,13 +143,14 @@ def _delete_attempts(connection: Connection, ids: Sequence[int]) -> int:
 def _decisions(cutoff: int, after: RetentionPlace) -> Select[Any]:
     place = (decision_request.c.done_at, decision_request.c.id)
     is_old = (place[0].is_not(None), place[0] < cutoff, tuple_(*place) > (after.at, after.id))
-    return select(*place).where(*is_old).order_by(*place)
+    return select(*place, literal(0)).where(*is_old).order_by(*place)
 
 
 def _delete_decisions(connection: Connection, ids: Sequence[int]) -> int:
     return connection.execute(delete(decision_request).where(among(connection, decision_request.c.id, ids))).rowcount
 
 
+# each query returns time, id, and the bytes of the body
 _QUERIES = {
     RetentionKind.BODIES: _bodies,
     RetentionKind.DELIVERIES: _deliveries,

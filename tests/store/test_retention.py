@@ -191,6 +191,29 @@ async def test_a_slow_store_gets_smaller_slices(world, store):
     assert [rows for _, rows in runs.deleted[:3]] == [100, 1, 1]
 
 
+async def test_a_slice_of_large_bodies_has_few_rows(world):
+    """Bodies with 1 MiB, after small ones that took no time."""
+    large = body(filling="x" * (retention.BYTES_MAX // 3))
+    world.receive(*(body(number=number) for number in range(3)))
+    world.receive(*(large.replace(b"interview-1", b"interview-1%d" % number) for number in range(5)), at=NOON + 1)
+    world.settle_all()
+    place, sizes = START, []
+    while place is not None:
+        done = retention.delete_slice(world.connection, RetentionKind.BODIES, LATER, place, 100)
+        place = done.next
+        sizes.append(done.deleted)
+    assert sizes == [5, 2, 1]
+
+
+async def test_each_kind_starts_with_a_small_slice(world, store):
+    """A row of another kind takes another time."""
+    world.receive(*(body(number=number) for number in range(2 * retention.ROWS_FIRST)))
+    world.settle_all()
+    runs = Runs(store)
+    await runs.run()
+    assert next(deleted for kind, deleted in runs.deleted if kind == "deliveries") == retention.ROWS_FIRST
+
+
 async def test_copies_of_migrations_expire_and_backups_stay(sqlite_world):
     old, young, backup = (
         sqlite_world.file.with_name(f"connector.db.{name}")
