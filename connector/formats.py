@@ -17,8 +17,11 @@ def format_time(at: int | None, zone: ZoneInfo) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """Returns a duration in its two greatest units: `45 s`, `3 min 20 s`, `2 h 5 min`, `4 d 3 h`."""
-    left = round(seconds)
+    """Returns a duration in its two greatest units: `45 s`, `3 min 20 s`, `2 h 5 min`, `4 d 3 h`.
+
+    A negative one, which clocks that differ may give, is `0 s`.
+    """
+    left = max(0, round(seconds))
     parts: list[tuple[int, str]] = []
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
         count, left = divmod(left, size)

@@ -70,7 +70,7 @@ def test_a_time_that_no_calendar_has_is_shown_as_it_is():
 
 @pytest.mark.parametrize(
     ("seconds", "expected"),
-    [(0, "0 s"), (0.4, "0 s"), (45, "45 s"), (60, "1 min"), (200, "3 min 20 s"), (7500, "2 h 5 min"),
+    [(-5, "0 s"), (0, "0 s"), (0.4, "0 s"), (45, "45 s"), (60, "1 min"), (200, "3 min 20 s"), (7500, "2 h 5 min"),
      (3601, "1 h"), (86400, "1 d"), (90_000, "1 d 1 h"), (86_460, "1 d")],
 )  # fmt: skip
 def test_a_duration_has_two_units_at_most(seconds, expected):
