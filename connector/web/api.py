@@ -52,6 +52,7 @@ PROBLEMS: Mapping[int, ResponseSpec] = {
         (404, "The address does not exist."),
         (405, "The address does not allow this method."),
         (409, "The sink could not be reached, or another reason that `detail` names."),
+        (413, "The body of the request is larger than 128 KiB."),
         (422, "The request is not valid; `detail` says why."),
         (503, "The store is unavailable."),
     )
