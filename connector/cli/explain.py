@@ -18,6 +18,7 @@ from connector.formats import format_time
 from connector.hireflix.payload import BACKFILL, CORRECTION, DECISION, ENRICHMENT, RECONCILE, RENAMED, EventKind
 from connector.interview import Value
 from connector.operations.explain import Effect, Explanation, explain_body, explain_event
+from connector.operations.listings import is_number
 from connector.operations.store_access import now
 from connector.role import Secrets
 
@@ -54,9 +55,16 @@ def explain(what: WhatArgument, config: o.ConfigOption = None, as_json: o.JsonOp
 
 
 def _explanation(settings: Config, what: str) -> Explanation:
-    if what.isascii() and what.isdigit() and not Path(what).exists():
+    if is_number(what) and not _is_there(Path(what)):
         return asyncio.run(explain_event(settings, int(what), now()))
     return asyncio.run(explain_body(settings, o.read_body(what), now()))
+
+
+def _is_there(file: Path) -> bool:
+    try:
+        return file.exists()
+    except OSError:  # the working folder does not let this user in, for example after `sudo -u connector`
+        return False
 
 
 def _lines(found: Explanation, settings: Config) -> Iterator[str]:

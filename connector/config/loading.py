@@ -300,20 +300,24 @@ def _find(path: Path | None, environ: Mapping[str, str], cwd: Path) -> _Place:
     named = path or (Path(environ["CONNECTOR_CONFIG"]) if environ.get("CONNECTOR_CONFIG") else None)
     if named is None:
         usual = cwd / "config.toml"
-        return _Place(usual, cwd) if usual.is_file() else _Place(None, cwd)
+        hint = "name the config file with --config, or change the working folder"
+        return _Place(usual, cwd) if _is_file(usual, usual, hint) else _Place(None, cwd)
     try:
         file = cwd / named.expanduser()
     except RuntimeError:  # the home folder of an unknown user
         file = cwd / named
-    try:
-        is_there = file.is_file()
-    except OSError as error:  # its folder does not let this user in
-        hint = "run the command as the user of the service"
-        raise ConfigError([Problem(str(named), f"cannot be read: {error.strerror}", hint)]) from None
-    if not is_there:
+    if not _is_file(file, named, "run the command as the user of the service"):
         hint = "see --config and CONNECTOR_CONFIG; config.example.toml is one to start from"
         raise ConfigError([Problem(str(named), "the config file is missing", hint)])
     return _Place(file, file.parent)
+
+
+def _is_file(file: Path, named: Path, hint: str) -> bool:
+    """Whether there is a file. Raises `ConfigError` when its folder does not let this user in."""
+    try:
+        return file.is_file()
+    except OSError as error:
+        raise ConfigError([Problem(str(named), f"cannot be read: {error.strerror}", hint)]) from None
 
 
 def _settings(sources: list[PydanticBaseSettingsSource]) -> tuple[Settings | None, Raw, list[Problem]]:

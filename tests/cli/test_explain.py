@@ -1,6 +1,7 @@
 """`explain`: which routes match an event, what changes, and what each sink would write, without a change."""
 
 import json
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -238,3 +239,24 @@ def test_every_documented_payload_is_explained(run, tmp_path):
             app, ["explain", "--json", "--config", str(tmp_path / "config.toml"), str(tmp_path / "s.json")]
         )
         assert json.loads(result.stdout)["name"] == name
+
+
+def test_the_id_of_an_event_needs_no_right_to_read_the_working_folder(run, world, monkeypatch):
+    """As after `sudo -u connector` in the folder of another user."""
+    world.receive(body())
+
+    exists = Path.exists
+
+    def refused(path):
+        if path.is_absolute():
+            return exists(path)
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "exists", refused)
+    assert "stored as event 1" in run("explain", "1").stdout
+
+
+def test_a_number_that_no_event_can_have_is_the_name_of_a_file(run, world):
+    result = run("explain", "1" * 40)
+    assert result.exit_code == 2
+    assert "cannot be read: No such file or directory" in result.stderr
