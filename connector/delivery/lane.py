@@ -432,9 +432,7 @@ class Lane:
 
 
 def _write(connection: Connection, lease: Lease, destination: str, settlement: Settlement) -> None:
-    """Stores the outcome of a call, with the decisions that users made at the destination about
-    interviews that the sink shows.
-    """
+    """Stores the outcome of a call, with the decisions of users about interviews that the sink shows."""
     settle.settle(connection, lease, destination, settlement)
     if not settlement.decisions:
         return

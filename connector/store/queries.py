@@ -79,8 +79,8 @@ class ListingFilter:
 
 
 class EventRow(msgspec.Struct, frozen=True):
-    """One event. `reason` says why it is unreadable, `mark` when its date was not the sender's and which
-    fields could not be used, by Hireflix's names.
+    """One event. `reason` says why it is unreadable. `mark` says whether the date is that of the sender, and which
+    fields could not be used, by their names in Hireflix.
     """
 
     id: int

@@ -54,9 +54,8 @@ def rename(connection: Connection, formerly: str, name: str, now: int, *, is_sta
     """Moves the row, deliveries, attempts, notes, subscriptions and counts of a sink to its new name.
 
     The new name may be in use already: a receiver knew it first, or `renamed_from` was set late. Then both are merged.
-    A state sink that was filled under its new name is filled again, because its destination may lack interviews of
-    the old name. Repeating
-    the call moves what a receiver with the old settings added since.
+    A state sink that was filled under its new name is filled again, because its destination may lack interviews of the
+    old name. Repeating the call moves what a receiver with the old settings added since.
 
     Raises `RenameConflict`, before any change, when the names have different types, or when both are message sinks that
     stored different notes under one key: each has posted a message about the same thing.

@@ -448,8 +448,7 @@ periodic_task = Table(
     Column("result", Text, nullable=False),
 )
 """The last run of each periodic task, and when it runs next. `succeeded_at` is the start of the last run without an
-error. `error` is empty after a success. `result` holds counts as
-a JSON document with a version.
+error. `error` is empty after a success. `result` holds counts as a JSON document with a version.
 """
 
 tombstone = Table(
