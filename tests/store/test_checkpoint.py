@@ -107,7 +107,9 @@ def test_a_foreign_reader_makes_the_log_grow_only_while_it_reads(path, file, tmp
 
 async def test_our_own_reads_never_make_the_log_grow(path):
     """Also when reads always overlap: those that begin after a checkpoint do not use the log."""
-    store = SqliteStore(path, routing_table(chat=False), lambda plan: None, intake=10, log_limits=LIMITS)
+    long = LONG // 4  # each write costs many reads
+    limits = LogLimits(copy_rows=EVERY // 4, long_pages=long, large_bytes=LIMIT * PAGE_BYTES // 4)
+    store = SqliteStore(path, routing_table(chat=False), lambda plan: None, intake=10, log_limits=limits)
     begun, ended, changed = [0, 0], False, threading.Condition()
 
     def read(mine, connection):
@@ -123,7 +125,7 @@ async def test_our_own_reads_never_make_the_log_grow(path):
             await way(lambda connection: read(mine, connection))
 
     reading = [asyncio.create_task(reads(store.read, 0)), asyncio.create_task(reads(store.query, 1))]
-    total = 14 * LONG
+    total = 20 * long
     for number in range(total):
         await store.write(
             lambda connection, n=number: connection.execute(insert(meta).values(key=f"k{n}", value="x" * PAGE_BYTES))
