@@ -54,7 +54,8 @@ def _logging() -> Iterator[None]:
     was_configured, configured = structlog.is_configured(), structlog.get_config()
     yield
     for logger, (level, handlers, filters) in zip(loggers, before, strict=True):
-        logger.setLevel(level)
+        if logger.level != level:  # it clears a cache of every logger, which takes longer than many a test
+            logger.setLevel(level)
         logger.handlers[:], logger.filters[:] = handlers, filters
     structlog.reset_defaults()
     if was_configured:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import resource
 import shutil
 import sqlite3
 import threading
-from contextlib import closing, contextmanager
+from contextlib import closing
 
 import pytest
 from sqlalchemy import insert, text
@@ -16,6 +15,7 @@ from structlog.testing import capture_logs
 from connector.store.schema import meta
 from connector.store.sqlite import database
 from connector.store.sqlite.store import FileConnection, LogLimits, SqliteStore
+from tests.full_disk import full_disk
 from tests.store.kit import routing_table, rows
 
 PAGE_BYTES = 4_096
@@ -146,17 +146,6 @@ def test_a_checkpoint_by_another_process_loses_nothing(path, file):
             other.execute("PRAGMA wal_checkpoint(PASSIVE)")
     assert rows(path, "SELECT count(*) FROM written") == [(3 * LONG,)]
     assert rows(path, "PRAGMA integrity_check") == [("ok",)]
-
-
-@contextmanager
-def full_disk(size):
-    """Limits the size of this process's files to this number of bytes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_file_that_cannot_grow_is_reported_and_loses_nothing(path, file):

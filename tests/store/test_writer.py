@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import resource
 import sqlite3
 import subprocess
 import sys
-from contextlib import contextmanager
 from math import exp
 
 import msgspec
@@ -23,6 +21,7 @@ from connector.store.schema import interview
 from connector.store.sqlite import database
 from connector.store.writer import RefusalLog
 from connector.testing import START
+from tests.full_disk import full_disk
 from tests.store.bench import Bench, held, marked, queued, rounds, until_taken, writes
 from tests.store.kit import arrival, body, locked, rows
 from tests.stores import make_store_file
@@ -355,22 +354,15 @@ async def test_a_failed_commit_is_raised_to_the_job(bench_of):
 # --- a full disk
 
 
-@contextmanager
-def full_disk(path):
-    """No file of this process may grow beyond the log of the store."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (path.with_name(f"{path.name}-wal").stat().st_size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+def size_of_log(path):
+    return path.with_name(f"{path.name}-wal").stat().st_size
 
 
 async def test_a_disk_that_is_full_at_commit(bench_of):
     """The write of the log fails: the event is refused, and stored with the next number when there is space."""
     bench = bench_of()
     await bench.offer("before")
-    with full_disk(bench.path):
+    with full_disk(size_of_log(bench.path)):
         async with held(bench):
             answers = [bench.offer(f"i{number}") for number in range(5)]
             job = await queued(bench, writes("settled"))

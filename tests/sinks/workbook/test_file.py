@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import resource
 import shutil
 import stat
 import zipfile
@@ -20,6 +19,7 @@ from sinks.spreadsheet.columns import DEFAULT_COLUMNS
 from sinks.workbook import child, file
 from sinks.workbook.rewrite import rewrite
 from sinks.workbook.state import RewriteRequest, Row, TableState
+from tests.full_disk import full_disk
 from tests.sinks.workbook.conftest import asked
 
 WAITING = RetryLater("open in an office program", after=5.0, counts=False, pause_sink=True)
@@ -196,19 +196,10 @@ def test_a_file_that_appeared_meanwhile_is_not_overwritten(tmp_path):
     assert path.read_bytes() == b"theirs"
 
 
-@pytest.fixture
-def small_files():
-    """No file of this process may become larger than 100 bytes, as on a disk that is full."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-def test_a_failed_write_leaves_the_old_version_and_no_temporary_file(tmp_path, small_files):
+def test_a_failed_write_leaves_the_old_version_and_no_temporary_file(tmp_path):
     path = tmp_path / "a.xlsx"
     path.write_bytes(b"old")
-    with pytest.raises(OSError, match="too large"):
+    with full_disk(100), pytest.raises(OSError, match="too large"):
         file.replace_file(path, file.file_version(path), bytes(10_000))
     assert path.read_bytes() == b"old"
     assert names(tmp_path) == ["a.xlsx"]
