@@ -6,13 +6,15 @@ import fcntl
 import glob
 import os
 import sqlite3
+import threading
 from contextlib import closing, suppress
+from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, create_engine
-from sqlalchemy.pool import StaticPool
+from sqlalchemy.pool import NullPool
 
 from connector.errors import NewerDocument, SchemaMismatch, StoreUnavailable, UsageError
 from connector.store.base import cause_of, effective_revision, require_complete, require_revision
@@ -104,16 +106,43 @@ def through_sqlalchemy(connection: sqlite3.Connection) -> Connection:
     No transaction may be open: SQLAlchemy ends it when it initializes a connection. Closing the wrapper leaves the
     driver connection and its transaction unchanged.
     """
-    engine: Engine = create_engine(
+    _to_wrap.connection = connection
+    try:
+        return _engine().connect()
+    finally:
+        del _to_wrap.connection
+
+
+class _Borrowed:
+    """A driver connection that SQLAlchemy uses and does not close."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self.cursor = connection.cursor
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def close(self) -> None:
+        """Leaves the connection open."""
+
+
+_to_wrap = threading.local()
+"""The driver connection for `_engine`, whose creator takes no arguments."""
+
+
+@cache
+def _engine() -> Engine:
+    """One engine for all connections, so that they share its compiled statements."""
+    return create_engine(
         "sqlite://",
-        creator=lambda: connection,
-        poolclass=StaticPool,
+        creator=lambda: _Borrowed(_to_wrap.connection),
+        poolclass=NullPool,
         pool_reset_on_return=None,
         isolation_level="AUTOCOMMIT",
         skip_autocommit_rollback=True,
         hide_parameters=True,
     )
-    return engine.connect()
 
 
 def safe_message(error: BaseException) -> str:
