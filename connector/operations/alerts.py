@@ -14,7 +14,7 @@ import msgspec
 from connector.capabilities import Notice
 from connector.formats import counted, format_duration
 from connector.languages import Language, gettext_noop
-from connector.operations.status import Health, TroubleKind, dead_letters_fix, disk_text, is_disk_low
+from connector.operations.status import Health, Trouble, TroubleKind, dead_letters_fix, disk_text, is_disk_low
 from connector.store.schema import PauseKind
 from connector.store.status import SinkStatus
 
@@ -45,14 +45,22 @@ AlertKind = Literal[
     "silence",
     "no webhooks",
     "held deletions",
+    "api",
+    "decisions",
+    "not listening",
     "disk",
     "file handles",
 ]
 OF_TROUBLE: Mapping[TroubleKind, AlertKind] = {
     TroubleKind.NO_WEBHOOKS: "no webhooks",
     TroubleKind.HELD_DELETIONS: "held deletions",
+    TroubleKind.API_FAILED: "api",
+    TroubleKind.UNCLEAR_DECISIONS: "decisions",
+    TroubleKind.HELD_DECISIONS: "decisions",
+    TroubleKind.LATE_DECISIONS: "decisions",
+    TroubleKind.NOT_LISTENING: "not listening",
 }
-"""Troubles of the source that are alerts as they are."""
+"""Troubles that are alerts as they are. Those of the same kind and subject are one alert."""
 FAILING: frozenset[AlertKind] = frozenset({"paused", "late"})
 """Alerts about a sink that does not deliver, so that no message is sent through it."""
 
@@ -169,15 +177,23 @@ def _of_source(health: Health, silence: Silence | None) -> Iterable[Alert]:
             text = f"{refused.count} webhooks with a missing or wrong signature were refused in a day"
             fix = "compare [hireflix] webhook_secrets with the key that Hireflix shows"
             yield Alert("signatures", "source", text, fix)
-    for trouble in health.troubles:
-        if trouble.kind in OF_TROUBLE:
-            yield Alert(OF_TROUBLE[trouble.kind], trouble.subject, trouble.what, trouble.fix)
+    yield from _of_troubles(health.troubles)
     if silence is not None and is_unusual(silence):
         text = (
             f"no webhook for {format_duration(silence.seconds)}; in the same hours of each of the last "
             f"{SILENCE_WEEKS} weeks at least {min(silence.usual)} came"
         )
         yield Alert("silence", "source", text, "check that the webhook in Hireflix is active and reaches the receiver")
+
+
+def _of_troubles(troubles: Iterable[Trouble]) -> Iterable[Alert]:
+    found: dict[tuple[AlertKind, str], list[Trouble]] = {}
+    for trouble in troubles:
+        if trouble.kind in OF_TROUBLE:
+            found.setdefault((OF_TROUBLE[trouble.kind], trouble.subject), []).append(trouble)
+    for (kind, subject), mine in found.items():
+        text, fix = ("; ".join(dict.fromkeys(each)) for each in ((t.what for t in mine), (t.fix for t in mine)))
+        yield Alert(kind, subject, text, fix)
 
 
 def is_unusual(silence: Silence) -> bool:

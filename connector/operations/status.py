@@ -189,7 +189,7 @@ def health(connection: Connection, now: int, configured: Collection[str] | None)
     troubles += _of_decisions(decided)
     troubles += _of_waiting_decisions(connection, decided.get(RequestState.WAITING, 0), now)
     troubles += _of_listening(connection, [each.name for each in sinks])
-    held = decided.get(RequestState.HELD, 0) + decided.get(RequestState.UNCLEAR, 0)
+    held = decisions.count_for_operators(decided)
     return Health(now, service, source, sinks, _worst_first(troubles), tasks, held)
 
 

@@ -229,6 +229,11 @@ def counts(connection: Connection) -> dict[RequestState, int]:
     return {RequestState(name): count for name, count in rows}
 
 
+def count_for_operators(found: Mapping[RequestState, int]) -> int:
+    """Returns how many of the requests that `counts` found an operator must do or drop."""
+    return found.get(RequestState.HELD, 0) + found.get(RequestState.UNCLEAR, 0)
+
+
 def mark(connection: Connection) -> tuple[Any, ...]:
     """Returns values that change whenever a request is added or its state changes."""
     newest = connection.execute(select(func.max(decision_request.c.id))).scalar()

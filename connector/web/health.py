@@ -13,8 +13,9 @@ from litestar import MediaType, Response, Router, get
 
 from connector.delivery.clock import Clock
 from connector.errors import StoreUnavailable
+from connector.store import decisions
 from connector.store.base import Store
-from connector.store.status import last_received_at, sinks
+from connector.store.status import last_received_at, listening, sinks
 from connector.web.metrics import Metrics
 
 PROBE_SECONDS = 1.0
@@ -63,14 +64,20 @@ class HealthChecks:
             disk = shutil.disk_usage(self._store_file.parent)
             metrics.disk(disk.free, disk.total)
         try:
-            states, last_at = await self._store.query(
-                lambda connection: (sinks(connection, now, self._configured), last_received_at(connection))
+            states, last_at, open_decisions, silent = await self._store.query(
+                lambda connection: (
+                    sinks(connection, now, self._configured),
+                    last_received_at(connection),
+                    decisions.count_for_operators(decisions.counts(connection)),
+                    listening(connection),
+                )
             )
         except StoreUnavailable:
             metrics.store(readable=False)
             return metrics.text()
         metrics.store(readable=True)
         metrics.last_event(last_at)
+        metrics.decisions(open_decisions, silent, [each.name for each in states])
         for each in states:
             metrics.status(each)
         return metrics.text()

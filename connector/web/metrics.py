@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import re
 from collections import Counter as Tally
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from prometheus_client import (
     CollectorRegistry,
@@ -109,6 +109,13 @@ class Metrics:
             "connector_webhooks_missing", "1 while Hireflix changes and no webhook arrives.", registry=self.registry
         )
 
+        self._open_decisions = Gauge(
+            "connector_decisions_open", "Decisions of users that wait for an operator.", registry=self.registry
+        )
+        self._not_listening = self._gauge(
+            "sink_not_listening", "1 while decisions of users at the destination are not received.", "sink"
+        )
+
     def _describe_process(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         ProcessCollector(registry=self.registry)
@@ -200,6 +207,12 @@ class Metrics:
         if found.verified_at is not None:
             self._verified.labels(found.name).set(found.verified_at / 1000)
             self._in_sync.labels(found.name).set(int(bool(found.in_sync)))
+
+    def decisions(self, count: int, not_listening: Collection[str], sinks: Collection[str]) -> None:
+        """Sets the number of decisions that wait for an operator, and which of the sinks do not receive decisions."""
+        self._open_decisions.set(count)
+        for name in sinks:
+            self._not_listening.labels(name).set(int(name in not_listening))
 
     def last_event(self, at: int | None) -> None:
         """Sets when the last event was received, in epoch milliseconds."""

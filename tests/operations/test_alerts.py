@@ -98,6 +98,30 @@ class TestWhichAlertsThereAre:
         found = msgspec.structs.replace(health(), troubles=troubles)
         assert kinds(found) == [("no webhooks", "source"), ("held deletions", "source")]
 
+    @pytest.mark.parametrize(
+        ("kind", "subject", "alert"),
+        [
+            (TroubleKind.API_FAILED, "source", "api"),
+            (TroubleKind.UNCLEAR_DECISIONS, "source", "decisions"),
+            (TroubleKind.HELD_DECISIONS, "source", "decisions"),
+            (TroubleKind.LATE_DECISIONS, "source", "decisions"),
+            (TroubleKind.NOT_LISTENING, "hiring", "not listening"),
+        ],
+    )
+    def test_what_keeps_decisions_and_missed_changes_back(self, kind, subject, alert):
+        found = msgspec.structs.replace(health(), troubles=[Trouble("warning", kind, subject, "what", fix="do it")])
+        assert [(each.kind, each.subject, each.text, each.fix) for each in alerts_of(found, Measured(), 900)] == [
+            (alert, subject, "what", "do it")
+        ]
+
+    def test_decisions_that_wait_for_several_reasons_are_one_alert(self):
+        troubles = [
+            Trouble("problem", TroubleKind.UNCLEAR_DECISIONS, "source", "1 decision is unclear", fix="do or drop them"),
+            Trouble("warning", TroubleKind.HELD_DECISIONS, "source", "8 decisions wait", fix="do or drop them"),
+        ]
+        [found] = alerts_of(msgspec.structs.replace(health(), troubles=troubles), Measured(), 900)
+        assert (found.text, found.fix) == ("1 decision is unclear; 8 decisions wait", "do or drop them")
+
     @pytest.mark.parametrize(("seconds", "usual", "found"), [
         (2 * 3600, (9, 5, 7, 5), True),
         (2 * 3600, (9, 0, 7, 5), False),  # a quiet hour of the week
