@@ -23,6 +23,7 @@ import msgspec
 from cryptography.fernet import Fernet, InvalidToken
 from litestar import Request
 from litestar.connection import ASGIConnection
+from litestar.enums import RequestEncodingType
 from litestar.exceptions import HTTPException, NotAuthorizedException, PermissionDeniedException
 from litestar.handlers import BaseRouteHandler
 from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
@@ -344,8 +345,8 @@ class Access:
         if site == "same-origin":
             return
         if site is None and owner:
-            token = (await request.form()).get("token", "")
-            if isinstance(token, str) and is_form_token(await self.key(), owner, token):
+            token = (await form_values(request, "token"))["token"]
+            if is_form_token(await self.key(), owner, token):
                 return
         raise PermissionDeniedException("the form was not sent from a page of the dashboard; open the page again")
 
@@ -354,6 +355,18 @@ def _stored_key(connection: Connection) -> str:
     """Returns the random key of the store; the first process creates it."""
     insert_new(connection, meta, [{"key": KEY_ROW, "value": secrets.token_hex(32)}], ["key"])
     return str(connection.execute(select(meta.c.value).where(meta.c.key == KEY_ROW)).scalar_one())
+
+
+async def form_values(request: Request[Any, Any, Any], *names: str) -> dict[str, str]:
+    """Returns the fields of a form, `""` for one that is missing.
+
+    Raises `HTTPException` for a form in parts, which no page of ours sends: its parser raises other exceptions for text
+    that cannot be decoded.
+    """
+    if request.content_type[0] == RequestEncodingType.MULTI_PART:
+        raise HTTPException(status_code=415, detail="send the form as application/x-www-form-urlencoded")
+    sent = await request.form()
+    return {name: str(sent.get(name, "")) for name in names}
 
 
 def ended_sessions(connection: Connection, *, for_update: bool = False) -> EndedSessions:

@@ -21,7 +21,7 @@ from connector.store.queries import ListingFilter
 from connector.store.replay import ReplaySelection
 from connector.store.schema import DeliveryState
 from connector.web.actions import dismissible_ids
-from connector.web.auth import Access, Visitor, may_act
+from connector.web.auth import Access, Visitor, form_values, may_act
 from connector.web.dashboard.deliveries import DELIVERY_PARAMETERS, filter_of
 from connector.web.dashboard.filters import ids_in, parameters
 from connector.web.dashboard.pages import Pages, Seen, redirect
@@ -141,12 +141,6 @@ async def selection(request: Request[Visitor, Access, Any], pages: NamedDependen
         lambda seen: selection_page(seen, chosen),
         live=False,
     )
-
-
-async def form_values(request: Request[Visitor, Access, Any], *names: str) -> dict[str, str]:
-    """Returns the fields of a form, `""` for one that is missing."""
-    sent = await request.form()
-    return {name: str(sent.get(name, "")) for name in names}
 
 
 @post("/actions/replay", include_in_schema=False, guards=[may_act])

@@ -26,8 +26,7 @@ from connector.store.dialects import among
 from connector.store.schema import RequestState
 from connector.store.schema import interview as interview_table
 from connector.text import web_link
-from connector.web.auth import Access, Visitor, may_act
-from connector.web.dashboard.actions import form_values
+from connector.web.auth import Access, Visitor, form_values, may_act
 from connector.web.dashboard.filters import ids_in
 from connector.web.dashboard.pages import Pages, Seen, redirect
 from connector.web.dashboard.words import Clockface, Moment, candidate_name, sentence, shown_name

@@ -31,8 +31,7 @@ from connector.store.queries import (
 )
 from connector.store.schema import interview as interview_table
 from connector.text import web_link
-from connector.web.auth import Access, Visitor
-from connector.web.dashboard.actions import form_values
+from connector.web.auth import Access, Visitor, form_values
 from connector.web.dashboard.decisions import DecisionPanel, decision_panel
 from connector.web.dashboard.deliveries import MARKS, DeliveryLine, delivery_line, why
 from connector.web.dashboard.filters import ROWS, Filter, Paging, list_address, make_filter, paging, parameters

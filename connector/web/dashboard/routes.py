@@ -16,7 +16,7 @@ from connector.languages import Language
 from connector.operations.explain import Effect, Explanation, explain_body, explain_event
 from connector.routing import Route
 from connector.store.queries import ListingFilter, events
-from connector.web.auth import Access, Visitor
+from connector.web.auth import Access, Visitor, form_values
 from connector.web.dashboard.filters import Option
 from connector.web.dashboard.pages import Pages, Seen
 from connector.web.dashboard.words import candidate_name, sentence, term
@@ -166,7 +166,7 @@ async def routes_page(request: Request[Visitor, Access, Any], pages: NamedDepend
 async def simulate(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[bytes]:
     """Shows what the routes do with a payload. Stores and sends nothing."""
     await request.auth.require_own_form(request, request.user.owner)
-    body = str((await request.form()).get("body", ""))
+    body = (await form_values(request, "body"))["body"]
     too_long = pages.words.gettext("The payload is too long.") if len(body) > BODY_MAX else ""
     found, problem = (None, too_long) if too_long else await _explained(pages, "", body)
     return await pages.show(

@@ -19,7 +19,7 @@ from litestar.response import Redirect
 
 from connector.errors import ConnectorError, StoreUnavailable, UsageError
 from connector.languages import gettext_noop
-from connector.web.auth import COOKIE, FORM_COOKIE, Access, TooManyAttempts, cookie_name, form_token
+from connector.web.auth import COOKIE, FORM_COOKIE, Access, TooManyAttempts, cookie_name, form_token, form_values
 from connector.web.dashboard.pages import (
     NAVIGATION,
     THEME_COOKIE,
@@ -116,11 +116,11 @@ async def sign_in_page(request: Request[Any, Any, Any], pages: NamedDependency[P
 async def sign_in(request: Request[Any, Any, Any], pages: NamedDependency[Pages]) -> Response[Any]:
     """Begins a session when the password is right."""
     await pages.access.require_own_form(request, _form_owner(request))
-    sent = await request.form()
-    then, password = (str(sent.get(name, "")) for name in ("then", "password"))
+    sent = await form_values(request, "then", "password")
+    then = sent["then"]
     client = client_of(request.scope)
     try:
-        cookie = await pages.access.sign_in(password, request.scope)
+        cookie = await pages.access.sign_in(sent["password"], request.scope)
     except TooManyAttempts as error:
         problem = pages.words.gettext("Too many attempts to sign in; try again in {seconds} s.")
         response = await _form(request, pages, then, problem.format(seconds=error.seconds), error.status_code)
@@ -163,9 +163,9 @@ async def sign_out(request: Request[Any, Access, Any]) -> Redirect:
 async def choose_theme(request: Request[Any, Access, Any]) -> Redirect:
     """Keeps the colours that the user chose, in this browser."""
     await request.auth.require_own_form(request, request.user.owner)
-    sent = await request.form()
-    chosen = str(sent.get("theme", ""))
-    response = redirect(own_path(str(sent.get("then", "/"))), request)
+    sent = await form_values(request, "theme", "then")
+    chosen = sent["theme"]
+    response = redirect(own_path(sent["then"]), request)
     max_age = FOR_EVER if chosen in dict(THEMES) and chosen else 0
     response.set_cookie(form_cookie(request, THEME_COOKIE, chosen if max_age else "", max_age))
     return response
