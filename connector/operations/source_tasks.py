@@ -246,8 +246,7 @@ class SourceTasks:
         if asked.what == BACKFILL_KEY:
             await self._run_backfill(selection_of(asked), _until(self._stopping), self._store)
             return
-        if not await self._is_backfilled():
-            raise UsageError(NOT_READ_YET)
+        await self._store.query(_require_backfilled)
         options = Options(complete=asked.complete, accept=asked.accept, asked_at=asked.at)
         await self._run_reconcile(options, _until(self._stopping), self._store)
 
@@ -332,14 +331,20 @@ async def reconcile_for_command(
     record = partial(_record, actor=actor, action=AuditAction.RECONCILE, target=ALL_POSITIONS, detail=detail)
     try:
         async with _reader(settings, open_store, Origin.RECONCILE) as reader:
-            done = await reader.store.query(lambda connection: source.read(connection, BACKFILL_KEY, Backfill))
-            if done is None or done.finished_at is None:
-                raise UsageError(NOT_READ_YET)
+            await reader.store.query(_require_backfilled)
             await reader.store.write(record)
             return await reconcile(reader, options, progress)
     except StoreHeld:
+        with reading(settings) as connection:
+            _require_backfilled(connection)
         asked = Asked(RECONCILE_KEY, now(), accept=options.accept, complete=options.complete)
         return await _by_service(settings, asked, Reconcile, record, progress)
+
+
+def _require_backfilled(connection: Connection) -> None:
+    done = source.read(connection, BACKFILL_KEY, Backfill)
+    if done is None or done.finished_at is None:
+        raise UsageError(NOT_READ_YET)
 
 
 def open_api_or_fail(settings: Config) -> None:

@@ -82,6 +82,15 @@ def test_a_reconcile_before_the_first_backfill_is_refused(source):
     assert "connector backfill" in result.stderr
 
 
+def test_a_reconcile_before_the_first_backfill_is_bad_usage_also_beside_a_service(source, world, json_of):
+    """It is no failure of the API, which the status and the alerts would report."""
+    with StoreLock(world.file):
+        result = source("reconcile")
+    assert result.exit_code == 2
+    assert "connector backfill" in result.stderr
+    assert "api_failed" not in {each["kind"] for each in json_of("status")["troubles"]}
+
+
 def test_a_selected_backfill_does_not_count_as_the_first(source):
     source("backfill", "--position", "Baker")
     assert source("reconcile").exit_code == 2
