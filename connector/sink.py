@@ -249,7 +249,9 @@ class Context(Protocol):
         ...
 
     async def block(self, bucket: str, seconds: float) -> None:
-        """Blocks a bucket for `seconds`, for all sinks and processes, because the destination answered 429."""
+        """Blocks a bucket for `seconds`, for all sinks and processes, because the destination answered 429. Raises
+        `LeaseLost`.
+        """
         ...
 
     async def save_notes(self, notes: Mapping[str, Note | None]) -> None:

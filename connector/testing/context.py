@@ -70,7 +70,7 @@ class FakeContext:
         self._refusals.append(RateLimited(bucket, seconds))
 
     def lose_lease(self, after: int = 0) -> None:
-        """Makes `take` and `save_notes` raise `LeaseLost` after this number of successful calls."""
+        """Makes `take`, `block` and `save_notes` raise `LeaseLost` after this number of successful calls."""
         self._lost_after = after
 
     def now(self) -> int:
@@ -84,6 +84,7 @@ class FakeContext:
         self.taken.extend(tokens)
 
     async def block(self, bucket: str, seconds: float) -> None:
+        self._check_lease()
         self.blocked.append((bucket, seconds))
         self._buckets[bucket] = rate_limit.blocked(self._buckets.get(bucket), seconds, self.now())
 

@@ -93,7 +93,8 @@ async def test_a_scripted_refusal_comes_once():
     assert context.taken == [PER_SECOND]
 
 
-async def test_a_lost_lease_stops_take_and_remember():
+async def test_a_lost_lease_stops_every_call_that_writes():
+    """As in the store."""
     context = FakeContext()
     context.lose_lease(after=1)
     await context.save_notes({"a": {"n": 1}})
@@ -101,6 +102,8 @@ async def test_a_lost_lease_stops_take_and_remember():
         await context.save_notes({"b": {"n": 2}})
     with pytest.raises(LeaseLost):
         await context.take(PER_SECOND)
+    with pytest.raises(LeaseLost):
+        await context.block("chat", 3)
     assert context.notes == {"a": {"n": 1}}
 
 
