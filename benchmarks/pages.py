@@ -39,7 +39,7 @@ BETWEEN = 50
 """Events between two polls, so that each poll shows a change."""
 SETTLED_SECONDS = 0.3
 """Time for the deliveries of these events."""
-POLL_SECONDS = 3.0
+POLL_SECONDS = 4.0
 """Interval of the polls of an open page that changes (`BUSY_MS` of its script)."""
 PASSWORD = "a password of the benchmark"
 CONFIG = f"""

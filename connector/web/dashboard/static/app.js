@@ -1,6 +1,7 @@
 // Keeps a page up to date: asks often after something changed or was done, seldom on an idle page, never when hidden.
 (() => {
-  const BUSY_MS = 3000, IDLE_MS = 20000, BUSY_FOR_MS = 60000;
+  // a poll with a change costs up to 80 ms of a core with a million events: at most 2 % of it for an open page
+  const BUSY_MS = 4000, IDLE_MS = 20000, BUSY_FOR_MS = 60000;
   let busyUntil = Date.now() + BUSY_FOR_MS, asked = Date.now();
 
   const page = () => document.getElementById("page");
