@@ -36,11 +36,11 @@ from connector.errors import StoreUnavailable
 from connector.hireflix.signature import Verifier
 from connector.logging import LogLimit
 from connector.operations.alert_task import Alerting
-from connector.operations.decision_worker import QUERY_TRIES, DecisionWorker
+from connector.operations.decision_worker import DecisionWorker
 from connector.operations.password import can_sign_in
 from connector.operations.position_names import RenamedPositions
 from connector.operations.sinks import make_routing_table
-from connector.operations.source import open_api
+from connector.operations.source import open_api, open_api_for_user
 from connector.operations.source_tasks import Enriching, SourceTasks
 from connector.role import Role
 from connector.secretsfile import WEBHOOK_SECRET, make_private
@@ -411,7 +411,7 @@ def _decisions(config: Config, opened: StoreHandle, owner: str, dispatcher: Disp
     """Returns the worker that carries out decisions of users, `None` without an API key."""
     if config.hireflix.api_key is None:
         return None
-    open_client = partial(open_api, config, tries=QUERY_TRIES)
+    open_client = partial(open_api_for_user, config)
     return DecisionWorker(open_client, opened.store, opened.clock, owner, wake=dispatcher.wake)
 
 

@@ -33,7 +33,7 @@ from connector.operations import hireflix_record as recording
 from connector.operations.decide import answer
 from connector.operations.decision_worker import decide_for_command
 from connector.operations.hireflix_doctor import DoctorFinding, diagnose, explain_signature, our_webhook, steps
-from connector.operations.source import open_api
+from connector.operations.source import open_api_for_user
 from connector.operations.source_tasks import record_webhook
 from connector.operations.store_access import changing, now_in, reading, store_exists
 from connector.role import Secrets
@@ -89,7 +89,7 @@ def webhook(
 async def _webhook(
     settings: Config, create: str | None, url: str | None, *, activate: bool, secret: bool, log: bool, as_json: bool
 ) -> None:
-    async with open_api(settings) as api:
+    async with open_api_for_user(settings) as api:
         hooks = await WebhookApi.discover(api)
         if create is not None:
             await _create(settings, hooks, create)
@@ -344,7 +344,7 @@ async def _record(settings: Config, recorder: recording.Recorder, port: int) -> 
     """Serves until a signal."""
     if settings.hireflix.api_key is not None:
         with suppress(HireflixError):  # the requests can be recorded without it
-            async with open_api(settings) as api:
+            async with open_api_for_user(settings) as api:
                 print(f"schema of the API: {await recording.save_schema(api, recorder.folder)}")
 
     @route(settings.hireflix.webhook_path, http_method=["POST"])

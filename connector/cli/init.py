@@ -20,7 +20,7 @@ from connector.hireflix.api import HireflixError
 from connector.hireflix.webhook_api import WebhookApi
 from connector.operations.configuration import Answers, FirstConfig
 from connector.operations.sinks import online_findings
-from connector.operations.source import ASKING_TRIES, open_api
+from connector.operations.source import open_api_for_user
 
 SHEET = "hiring_sheet"
 """The name of the Google Sheet in the configuration."""
@@ -133,7 +133,7 @@ def _read_webhook_key(first: FirstConfig, answers: Answers) -> None:
         return
 
     async def secret() -> str:
-        async with open_api(first.load(answers), tries=ASKING_TRIES) as api:
+        async with open_api_for_user(first.load(answers)) as api:
             return await (await WebhookApi.discover(api)).secret()
 
     try:
@@ -147,7 +147,7 @@ def _is_key_accepted(first: FirstConfig, answers: Answers) -> bool:
     """Prints what Hireflix answers to the API key. Returns whether it accepts the key."""
 
     async def positions() -> int:
-        async with open_api(first.load(answers), tries=ASKING_TRIES) as api:
+        async with open_api_for_user(first.load(answers)) as api:
             return len(await api.positions())
 
     try:

@@ -22,13 +22,19 @@ from typing import Any, NamedTuple, Self, TypeAlias
 
 import httpx
 import msgspec
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_random_exponential,
+)
 
 from connector.errors import ConnectorError
 from connector.hireflix import API_URL
 from connector.hireflix.payload import as_text
 from connector.hireflix.snapshot import ApiInterview, Position
-from connector.http import epoch_ms, host_of, is_loopback, retry_after
+from connector.http import RETRY_AFTER_MAX_SECONDS, epoch_ms, host_of, is_loopback, retry_after
 from connector.interview import Stage
 from connector.text import clean
 
@@ -144,7 +150,8 @@ class _Learned:
 class HireflixApi:
     """Calls the API with one key. Use it as an asynchronous context manager. `now` returns epoch milliseconds.
 
-    `tries` are those of a query without a usable answer. Every method raises `KeyRefused`, `HireflixUnavailable` and
+    `tries` are those of a query without a usable answer. A query is given up when Hireflix asks to wait for longer than
+    `patience_seconds`. Every method raises `KeyRefused`, `HireflixUnavailable` and
     `QueryRefused`.
     """
 
@@ -154,12 +161,14 @@ class HireflixApi:
         url: str = API_URL,
         *,
         tries: int = TRIES,
+        patience_seconds: float = RETRY_AFTER_MAX_SECONDS,
         now: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._key = key
         self._url = url
         self._tries = tries
+        self._patience_seconds = patience_seconds
         self._now = now
         self._sleep = sleep
         self._learned = _Learned()
@@ -333,9 +342,10 @@ class HireflixApi:
         self, query: str, variables: Mapping[str, Any] | None = None, *, tries: int | None = None
     ) -> ApiReply:
         """Sends one query. Repeats it after 429, 5xx and network errors: a mutation must use `tries=1`."""
+        enough = stop_after_attempt(self._tries if tries is None else tries)
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(_TryAgainError),
-            stop=stop_after_attempt(self._tries if tries is None else tries),
+            stop=lambda state: enough(state) or (_asked_seconds(state) or 0) > self._patience_seconds,
             wait=_wait,
             sleep=self._sleep,
             reraise=True,
@@ -434,9 +444,13 @@ _backoff = wait_random_exponential(multiplier=1, max=WAIT_MAX_SECONDS)
 
 
 def _wait(state: RetryCallState) -> float:
-    error = state.outcome.exception() if state.outcome is not None else None
-    asked = error.seconds if isinstance(error, _TryAgainError) else None
+    asked = _asked_seconds(state)
     return _backoff(state) if asked is None else asked
+
+
+def _asked_seconds(state: RetryCallState) -> float | None:
+    error = state.outcome.exception() if state.outcome is not None else None
+    return error.seconds if isinstance(error, _TryAgainError) else None
 
 
 def _decoded(response: httpx.Response) -> dict[str, Any] | None:

@@ -20,7 +20,7 @@ from connector.hireflix.api import HireflixApi
 from connector.hireflix.snapshot import Origin
 from connector.logging import place_of
 from connector.operations.decide import Busy, RequestStore, Sleep, ask, carry_out, result_of
-from connector.operations.source import SourceReader, open_api
+from connector.operations.source import SourceReader, open_api_for_user
 from connector.operations.source_tasks import StoreOpener, open_api_or_fail
 from connector.operations.store_access import changing, now_in, reading
 from connector.store import decisions, schema
@@ -29,8 +29,6 @@ from connector.store.decisions import Decided, StoredRequest
 from connector.store.schema import RequestState
 from connector.store.sqlite.database import StoreHeld
 
-QUERY_TRIES = 2
-"""Tries of a query. Then the request is put off, which its user reads at once, and is tried again soon."""
 AT_ONCE_MAX = 4
 """Most requests that are carried out at once, so that many decisions at once do not reach a rate limit. One that takes
 longer than `SLOW_SECONDS` does not count any more, because it waits for a reply.
@@ -225,7 +223,7 @@ async def decide_for_command(
     try:
         async with open_store(settings) as opened:
             await release_of_killed(opened.store)
-            open_client = partial(open_api, settings, tries=QUERY_TRIES)
+            open_client = partial(open_api_for_user, settings)
             owner = f"command:{secrets.token_hex(8)}"
             worker = DecisionWorker(open_client, opened.store, opened.clock, owner, wake=lambda _: None, sleep=sleep)
             return await worker.finish(stored)

@@ -19,7 +19,7 @@ from connector.hireflix.api import HireflixApi, HireflixError
 from connector.hireflix.signature import HEADER, sign
 from connector.hireflix.webhook_api import LogEntry, NotFoundInSchema, Webhook, WebhookApi, dashboard_steps
 from connector.http import host_of, is_loopback
-from connector.operations.source import ASKING_TRIES, open_api
+from connector.operations.source import open_api_for_user
 from connector.operations.status import REFUSAL_FIXES
 from connector.operations.store_access import now_in
 from connector.store.status import source as source_status
@@ -56,7 +56,7 @@ async def diagnose(settings: Config, url: str | None, stored: Connection | None)
     """
     findings: list[DoctorFinding] = []
     webhook: Webhook | None = None
-    async with open_api(settings, tries=ASKING_TRIES) as api:
+    async with open_api_for_user(settings) as api:
         try:
             positions = await api.positions()
             findings.append(DoctorFinding("ok", f"the API key works; Hireflix has {len(positions)} positions"))

@@ -23,6 +23,7 @@ from connector.hireflix.snapshot import (
     event_for,
     id_of,
 )
+from connector.http import RETRY_AFTER_MAX_SECONDS
 from connector.interview import Stage
 from connector.routing import Route, Routes
 from connector.sink import Finding
@@ -30,7 +31,9 @@ from connector.store import position_names, source
 from connector.store.base import IngestResult
 
 ASKING_TRIES = 2
-"""Tries of a query while a user waits, who can ask again."""
+"""Tries of a query while a user waits."""
+PATIENCE_SECONDS = 5.0
+"""A user does not wait for a longer time that Hireflix asks for."""
 T = TypeVar("T")
 
 
@@ -48,7 +51,7 @@ class OtherAccount(HireflixError):
     """The API key belongs to an account without any of the stored positions."""
 
 
-def open_api(settings: Config, *, tries: int = TRIES) -> HireflixApi:
+def open_api(settings: Config, *, tries: int = TRIES, patience_seconds: float = RETRY_AFTER_MAX_SECONDS) -> HireflixApi:
     """Returns a client for the configured key, see `HireflixApi`. Raises `UsageError` without a key."""
     hireflix = settings.hireflix
     if hireflix.api_key is None:
@@ -56,7 +59,16 @@ def open_api(settings: Config, *, tries: int = TRIES) -> HireflixApi:
             "hireflix.api_key is missing: create a key as an administrator under My account, API keys "
             "(https://admin.hireflix.com/en/my-account/api-keys), and set CONNECTOR_HIREFLIX__API_KEY"
         )
-    return HireflixApi(hireflix.api_key.get_secret_value(), hireflix.api_url, tries=tries)
+    key = hireflix.api_key.get_secret_value()
+    return HireflixApi(key, hireflix.api_url, tries=tries, patience_seconds=patience_seconds)
+
+
+def open_api_for_user(settings: Config) -> HireflixApi:
+    """Returns a client that gives up soon, because a user waits, who reads the reason and can ask again.
+
+    Raises `UsageError` without a key.
+    """
+    return open_api(settings, tries=ASKING_TRIES, patience_seconds=PATIENCE_SECONDS)
 
 
 async def check_api(settings: Config) -> list[Finding]:
@@ -64,7 +76,7 @@ async def check_api(settings: Config) -> list[Finding]:
     if settings.hireflix.api_key is None:
         return []
     try:
-        async with open_api(settings, tries=ASKING_TRIES) as api:
+        async with open_api_for_user(settings) as api:
             positions = await api.positions()
     except HireflixError as error:
         return [Finding("problem", "the API cannot be used", str(error))]

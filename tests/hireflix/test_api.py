@@ -61,6 +61,14 @@ async def test_the_wait_that_a_429_asks_for_is_obeyed(api, server, waits):
     assert waits == [17]
 
 
+async def test_a_user_does_not_wait_for_as_long_as_a_429_asks_for(server, waits):
+    server.mock(return_value=httpx.Response(429, headers={"Retry-After": "600"}))
+    async with HireflixApi(KEY, URL, now=lambda: 1_000_000, sleep=waits, patience_seconds=5) as api:
+        with pytest.raises(HireflixUnavailable, match="HTTP 429"):
+            await api.positions()
+    assert waits == []
+
+
 async def test_a_server_error_is_tried_again_with_growing_waits(api, server, waits):
     server.mock(return_value=httpx.Response(503))
 
