@@ -19,6 +19,11 @@ from connector.store.position_names import DatedName, Names
 INTERVAL_SECONDS = 60.0
 CHUNK = 50
 """Interviews that are renamed at once, so that webhooks wait for few other events."""
+LARGE = 200
+"""A position of which more interviews were renamed rests for `REST_SECONDS`: if events disagree about its name for
+ever, thousands of rows must not be written every minute.
+"""
+REST_SECONDS = 3600.0
 
 
 class RenamedPositions:
@@ -40,15 +45,17 @@ class RenamedPositions:
         before = await self._store.query(position_names.read)
         seq, found = await self._follow(before.seq, context)
         names = position_names.newest(before.names, found.items())
-        compared = sorted({*found, *before.changed})
-        added = 0
-        for id_ in compared:
-            added += await self._rename(id_, names[id_], context)
+        resting = {id_: until for id_, until in before.resting.items() if until > context.now}
+        compared = {id_: names[id_] for id_ in sorted({*found, *before.changed} - resting.keys())}
+        added = {id_: await self._rename(id_, dated, context) for id_, dated in compared.items()}
         if context.stopping.is_set():
             return None
+        until = context.now + int(REST_SECONDS * 1000)
+        resting |= {id_: until for id_, count in added.items() if count > LARGE}
         if seq != before.seq or compared:
-            await context.write(lambda connection: position_names.put(connection, seq, found, compared))
-        return {"added": added}
+            put = partial(position_names.put, seq=seq, found=found, compared=compared, resting=resting)
+            await context.write(put)
+        return {"added": sum(added.values())}
 
     async def _follow(self, seq: int, context: TaskContext) -> tuple[int, Names]:
         """Returns the number of the last settled event after `seq`, and the newest names in all of them."""

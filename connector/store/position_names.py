@@ -5,7 +5,7 @@ A webhook names the position of its own interview only. Functions on a connectio
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
@@ -31,12 +31,15 @@ Names: TypeAlias = dict[str, DatedName]
 
 
 class PositionNames(msgspec.Struct, frozen=True):
-    """What the events up to number `seq` and the API of Hireflix say. `changed` are positions to compare again."""
+    """What the events up to number `seq` and the API of Hireflix say. `changed` are positions to compare again, and
+    `resting` those with many interviews that were renamed a short time ago, with the end of that time (epoch ms).
+    """
 
     v: int = 1
     seq: int = 0
     names: Names = {}
     changed: list[str] = []
+    resting: dict[str, int] = {}
 
 
 class OutdatedName(NamedTuple):
@@ -86,11 +89,17 @@ def _names_in(row: Any) -> Iterator[tuple[str, DatedName]]:
         yield id_, (row.occurred_at, name)
 
 
-def put(connection: Connection, seq: int, names: Names, compared: Collection[str]) -> None:
-    """Stores the names in the events up to number `seq`, and that the positions `compared` were compared."""
+def put(
+    connection: Connection, seq: int, found: Names, *, compared: Mapping[str, DatedName], resting: Mapping[str, int]
+) -> None:
+    """Stores the names in the events up to number `seq`, and with which names positions were `compared`. Those that
+    rest, or were renamed meanwhile, are compared later.
+    """
     known = read(connection, for_update=True)
-    changed = [id_ for id_ in known.changed if id_ not in compared]
-    after = PositionNames(seq=seq, names=newest(known.names, names.items()), changed=changed)
+    names = newest(known.names, found.items())
+    done = {id_ for id_, (_, name) in compared.items() if names[id_][1] == name}
+    changed = sorted({*known.changed, *found} - done)
+    after = PositionNames(seq=seq, names=names, changed=changed, resting=dict(resting))
     if after != known:
         source.write(connection, KEY, after)
 

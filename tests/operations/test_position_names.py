@@ -14,7 +14,7 @@ from connector.delivery.periodic import TaskContext
 from connector.hireflix.payload import RENAMED
 from connector.hireflix.snapshot import Position
 from connector.merge import decode, encode, interview_of, merge
-from connector.operations.position_names import RenamedPositions
+from connector.operations.position_names import LARGE, REST_SECONDS, RenamedPositions
 from connector.routing import Route
 from connector.store import erase, position_names
 from connector.store.ingest import write_group
@@ -153,6 +153,35 @@ async def test_events_that_just_arrived_are_followed_later(store, connection):
     await received(store, webhook("i1", "Cook", START), webhook("i2", "Chef", START + 1))
     assert await run(store, now=START + SETTLE_MS - 1) == {"added": 0}
     assert await run(store, now=START + SETTLE_MS) == {"added": 1}
+
+
+async def test_a_large_position_whose_events_disagree_about_the_name_is_renamed_once_an_hour(store, connection):
+    """Otherwise thousands of rows would be written every minute. The last name wins in the end."""
+    await received(store, *(webhook(f"i{n}", "Cook", START) for n in range(LARGE + 2)))
+    added = []
+    for number in range(1, 4):
+        await received(store, webhook("i0", ("Cook", "Chef")[number % 2], START + number))
+        added.append((await run(store))["added"])
+    assert added == [LARGE + 1, 0, 0]
+    await received(store, webhook("i0", "Baker", START + 9))
+    await run(store)
+    store.now += int(REST_SECONDS * 1000)
+    assert await run(store) == {"added": LARGE + 1}
+    assert set(names(connection).values()) == {("p1", "Baker")}
+
+
+async def test_a_name_that_hireflix_shows_during_a_run_is_not_lost(store, connection):
+    """A reconcile runs at the same time."""
+    await received(store, webhook("i1", "Cook", START), webhook("i2", "Cook", START))
+
+    async def write(job):
+        position_names.learn(connection, [Position("p1", "Chef")], START + 9)
+        return job(connection)
+
+    store.now += SETTLE_MS * 2
+    await RenamedPositions(store).run(TaskContext(store.now, write, asyncio.Event()))
+    await run(store)
+    assert set(names(connection).values()) == {("p1", "Chef")}
 
 
 EVENTS = st.lists(
