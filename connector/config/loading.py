@@ -224,11 +224,18 @@ class _UnreadLines(logging.Handler):
         self.lines.append(int(found[1]) if found else 0)
 
     def __enter__(self) -> Self:
-        logging.getLogger("dotenv").addHandler(self)
+        logger = logging.getLogger("dotenv")
+        self._before = logger.level, logger.propagate
+        logger.setLevel(logging.WARNING)  # also in a process that logs errors only
+        logger.propagate = False  # the lines are reported as problems
+        logger.addHandler(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        logging.getLogger("dotenv").removeHandler(self)
+        logger = logging.getLogger("dotenv")
+        logger.removeHandler(self)
+        level, logger.propagate = self._before
+        logger.setLevel(level)
 
 
 class _Merged(PydanticBaseSettingsSource):

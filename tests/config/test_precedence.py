@@ -1,6 +1,7 @@
 """The precedence of sources, and the conversion of the text of a variable."""
 
 import json
+import logging
 import tempfile
 from pathlib import Path
 
@@ -186,7 +187,10 @@ def test_a_value_in_dotenv_that_would_be_changed_is_refused(folder):
     assert str(caught.value) == f".env, line 2: must not contain ${{, which would be replaced ({hint})"
 
 
-def test_a_broken_line_in_dotenv_is_reported_without_its_text(folder):
+@pytest.mark.parametrize("level", ["WARNING", "CRITICAL"])
+def test_a_broken_line_in_dotenv_is_reported_without_its_text(folder, level):
+    """Whatever the process logs."""
+    logging.getLogger().setLevel(level)
     folder.write(".env", "A=1\nCONNECTOR_STORE__URL='hunter22\n")
     with pytest.raises(ConfigError) as caught:
         folder.load("")
