@@ -47,7 +47,7 @@ class World:
         self.found, _ = self.account.invite(self.account.add_position("Baker"), "Ana García")
         self.account.complete(self.found)
 
-    async def decide(self, decision, value=None, open_store=open_event_store, **options):
+    async def decide(self, decision, value=None, open_store=open_event_store, sleep=at_once):
         request = DecisionRequest(
             key="k",
             interview_id=self.found.id,
@@ -55,9 +55,8 @@ class World:
             value=value,
             actor="cli:ada",
             via=Via.COMMAND,
-            **options,
         )
-        return await decide_for_command(self.settings, open_store, request, sleep=yield_to_others)
+        return await decide_for_command(self.settings, open_store, request, sleep=sleep)
 
     @asynccontextmanager
     async def service(self):
@@ -81,17 +80,12 @@ class World:
         marks = [row.mark for row in await self.source.events() if row.mark]
         return marks, stage_of(await self.source.values(self.found.id)).value
 
-    async def until_done(self):
+    async def until_done(self, _=0):
         while await self.states() != [RequestState.DONE]:  # noqa: ASYNC110 - another task writes to the database
             await asyncio.sleep(0.01)
 
     async def states(self):
         return [row.state for row in await self.source.rows(schema.decision_request)]
-
-
-async def yield_to_others(_):
-    """A short real wait, in which other tasks run."""
-    await asyncio.sleep(0.01)
 
 
 class ShortWaits(SystemClock):
@@ -126,8 +120,8 @@ async def test_without_a_service_the_command_stores_the_new_stage(world):
 
 
 async def test_beside_a_service_the_decision_is_carried_out_once_and_stored(world):
-    async with world.service():
-        assert (await world.decide("discard", "No permit")).changed
+    async with world.service(), asyncio.timeout(60):
+        assert (await world.decide("discard", "No permit", sleep=world.until_done)).changed
     assert await world.made() == ([DECISION], "discarded")
     assert [name for name, _ in world.account.changes] == ["comment", "archive"]
     assert await world.states() == [RequestState.DONE]
