@@ -19,11 +19,10 @@ from sinks.google_sheets.state import RowNote, StrayValue, TabNote, read_row_not
 from sinks.google_sheets.tabs import Layout, TabSnapshot
 from sinks.google_sheets.write_planner import DueInterview, Restore, RowChange, TabChanges
 from sinks.spreadsheet.columns import KEY, SPECS
+from sinks.spreadsheet.comparison import IDENTIFYING_FIELDS
 from sinks.spreadsheet.values import LINK_TEXT, CellKind, CellValue
 
 EMAIL = "candidate_email"
-IDENTIFYING_FIELDS = frozenset({EMAIL, "candidate_name", "candidate_phone", "external_id", "created_at"})
-"""Fields that together identify one interview in almost all cases."""
 MIN_IDENTIFYING = 2
 """Identifying fields that must be equal when the e-mail address is not."""
 MIN_CELLS = 4

@@ -182,6 +182,9 @@ async def _repair(findings: Findings, outcomes: BatchOutcomes, context: Context)
     notes = await recall_rows(context, gone)
     outcomes.keep({row_name(key): replace(note, gone=True).encode() for key, note in notes.items() if not note.gone})
     await _have_dated(findings, outcomes, context)
+    moved = await recall_rows(context, [key for key in findings.moved if not outcomes.holds(key)])
+    in_full = {key: replace(note, force=True, dated=False) for key, note in moved.items()}
+    outcomes.keep({row_name(key): note.encode() for key, note in in_full.items()})
     goes_on = bool(found) and outcomes.work.rounds < ROUNDS_MAX
     rounds = outcomes.work.rounds + 1 if goes_on else 0
     outcomes.work = replace(outcomes.work, verify=goes_on, rounds=rounds, skipped=skipped, asks=asks)

@@ -18,7 +18,6 @@ from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.errors import SheetsFailure, cells_protected, emptied
 from sinks.google_sheets.formatting import UnformattedDates, unformatted_dates
 from sinks.google_sheets.repair import (
-    IDENTIFYING_FIELDS,
     GridRow,
     best_pairs,
     owned_rows,
@@ -32,7 +31,7 @@ from sinks.google_sheets.state import RowNote, StrayValue, TabNote, read_tab_not
 from sinks.google_sheets.tabs import TabSnapshot, cannot_add, has_shrunk, read_tabs, tab_of, title_of
 from sinks.google_sheets.write_planner import protected_fields, protected_fields_when_new, row_key, sheet_cells, zone_of
 from sinks.spreadsheet.columns import KEY, header_key
-from sinks.spreadsheet.comparison import WRONG, ComparisonResult, report_of
+from sinks.spreadsheet.comparison import IDENTIFYING_FIELDS, WRONG, ComparisonResult, moved_rows, report_of
 from sinks.spreadsheet.values import CellValue
 
 _REPAIR = "connector verify {sink} --repair writes it again"
@@ -132,6 +131,20 @@ def differing(
     return (ComparisonResult.CORRECTED, corrected) if corrected else (ComparisonResult.IN_SYNC, [])
 
 
+def identifying_corrections(
+    found: RowHash, fields: Sequence[str], due: Mapping[str, CellValue], note: RowNote | None
+) -> dict[str, tuple[int, int]]:
+    """Returns the identifying cells that users changed: field -> hashes of the shown and the due value."""
+    applied = (note.applied or {}) if note is not None else {}
+    cells = {}
+    for place, name in enumerate(fields):
+        wanted = shown(name, due.get(name))
+        is_known = name in IDENTIFYING_FIELDS and name in applied and shown(name, applied[name]) == wanted
+        if is_known and found.cells[place] != hash(wanted):
+            cells[name] = (found.cells[place], hash(wanted))
+    return cells
+
+
 SLICE_ROWS = 2_000
 """Interviews that are read at once."""
 
@@ -149,6 +162,8 @@ class Findings:
     emptied: dict[str, SheetsFailure] = field(default_factory=dict)
     """Tabs from which many rows disappeared at once. They are not written again before an operator answered."""
     undated: dict[str, frozenset[str]] = field(default_factory=dict)
+    moved: set[str] = field(default_factory=set)
+    """Interviews whose row shows cells of others, because users moved cells without the rest of the row."""
 
     def add(self, kind: ComparisonResult, tab: str, key: str, detail: str = "") -> None:
         self.counts[kind] += 1
@@ -157,6 +172,15 @@ class Findings:
 
     def only(self, kinds: Collection[ComparisonResult]) -> dict[tuple[str, str], Difference]:
         return {place: each for place, each in self.kinds.items() if each.kind in kinds}
+
+    def add_moved(self, tab: str, keys: Iterable[str]) -> None:
+        """Counts rows that seemed to be corrected by users as different, because their cells are those of others."""
+        for key in keys:
+            found = self.kinds.get((tab, key))
+            if found is not None and found.kind in {ComparisonResult.CORRECTED, ComparisonResult.DIFFERENT}:
+                self.counts[found.kind] -= 1
+                self.add(ComparisonResult.DIFFERENT, tab, key, found.detail)
+                self.moved.add(key)
 
     def unless_confirmed(self, earlier: Findings) -> None:
         """Counts what an earlier comparison did not show as pending, because it is a change in progress."""
@@ -185,6 +209,7 @@ class Verification:
         self._progress = progress
         self._unformatted: Mapping[str, UnformattedDates] | None = None
         self._undated: dict[str, frozenset[str]] = {}
+        self._corrections: dict[str, dict[str, dict[str, tuple[int, int]]]] = {}
 
     async def run(self) -> Findings:
         """Compares once, and again when something differs. Only what both comparisons show is a difference."""
@@ -210,7 +235,7 @@ class Verification:
         }
         if self._unformatted is None:  # the second comparison does not need this read again
             self._unformatted = await unformatted_dates(self._calls, there)
-        self._undated = findings.undated
+        self._undated, self._corrections = findings.undated, {}
         lost: list[tuple[str, str, RowNote]] = []
         async for expected in self._expected():
             lost += await self._compare(expected, snapshots, tabs, row_hashes, findings)
@@ -221,6 +246,8 @@ class Verification:
             if kind is ComparisonResult.MISSING and has_shrunk(before, view):
                 gone = before.count - len(view.key_rows)
                 findings.emptied[name] = emptied(self._calls.sink, view.title, gone, before.count)
+        for name, corrections in self._corrections.items():
+            findings.add_moved(name, moved_rows(corrections))
         for name, snapshot in snapshots.items():
             self._compare_tab(name, snapshot, row_hashes[name], findings)
         return findings
@@ -329,6 +356,9 @@ class Verification:
         fields = [each for each in snapshot.layout.at if each != KEY]
         due = self._due(interview, snapshot)
         kind, wrong = differing(found, fields, due, note)
+        if kind is not ComparisonResult.IN_SYNC:
+            corrections = identifying_corrections(found, fields, due, note)
+            self._corrections.setdefault(name, {})[row_key(interview.id)] = corrections
         unformatted = (self._unformatted or {}).get(name, {}).get(found.row, frozenset()).difference(wrong)
         if undated := {each for each in unformatted if due.get(each) is not None}:
             self._undated[row_key(interview.id)] = frozenset(undated)

@@ -303,7 +303,7 @@ class Workbook(Sink[WorkbookConfig]):
                 comparison.add(each.interview.id, row, pending=each.pending)
             after, done = slice_[-1].interview.id, done + len(slice_)
             progress(done, max(done, size))
-        return comparison.findings, notes
+        return comparison.finish(), notes
 
     async def _verify_and_repair(self, verifications: int, context: Context) -> Result:
         """Verifies, stores the report, and asks for the rows that are wrong to be written in full."""

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 from connector.capabilities import Difference, Report
 from connector.sink import SinkBroken
 from sinks.spreadsheet.columns import KEY, Column
-from sinks.spreadsheet.comparison import WRONG, ComparisonResult, report_of
+from sinks.spreadsheet.comparison import IDENTIFYING_FIELDS, WRONG, ComparisonResult, moved_rows, report_of
+from sinks.spreadsheet.values import CellKind
 from sinks.workbook import file
 from sinks.workbook.state import FileDiff, RewriteRequest, Row, TableState, Written, emptied
-from sinks.workbook.tab import key_text, open_tab, same_value
+from sinks.workbook.tab import cell_text, key_text, open_tab, same_value
 
 _REPAIR = "connector verify {sink} --repair writes it again"
 FIXES: Mapping[ComparisonResult, str] = {
@@ -105,6 +106,7 @@ class Comparison:
         self._columns = {column.field: column for column in columns}
         self._changes: FileDiff = known.compare(content.keys_of(known.rows), content.flush)
         self._recreate = recreate
+        self._corrections: dict[str, dict[str, tuple[Written, Written]]] = {}
         self.findings = Findings()
         rows = len(known.rows.keys() - known.deleted)
         if self._changes.is_mass_deletion(rows) and not recreate:
@@ -147,8 +149,23 @@ class Comparison:
             if name != KEY and not same_value(self._columns[name].kind, value, row.values[name])
         ]
         wrong = [name for name in other if name not in applied or applied[name] != row.values[name]]
+        corrected = IDENTIFYING_FIELDS.intersection(other).difference(wrong)
+        self._corrections[key] = {name: (self._text(name, cells), self._text(name, row.values)) for name in corrected}
         kind = ComparisonResult.DIFFERENT if wrong else ComparisonResult.CORRECTED
         if not other:
             kind = ComparisonResult.IN_SYNC
         titles = ", ".join(self._columns[name].title for name in wrong or other)
         self.findings.add(kind, key, f"{self._content.title}, row {number}: {titles}")
+
+    def _text(self, name: str, cells: Mapping[str, Written]) -> Written:
+        """Returns a cell in the form in which shown and due values are compared."""
+        value = cells[name]
+        return cell_text(str(value)) if self._columns[name].kind is CellKind.TEXT and value is not None else value
+
+    def finish(self) -> Findings:
+        """Returns the findings after the last interview. Rows with cells of others are different, and not corrected."""
+        for key in moved_rows(self._corrections):
+            found = self.findings.differences[key]
+            self.findings.counts[found.kind] -= 1
+            self.findings.add(ComparisonResult.DIFFERENT, key, found.detail)
+        return self.findings

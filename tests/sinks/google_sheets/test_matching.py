@@ -5,8 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sinks.google_sheets.repair import IDENTIFYING_FIELDS, MIN_CELLS, best_pairs, similarity
+from sinks.google_sheets.repair import MIN_CELLS, best_pairs, similarity
 from sinks.spreadsheet.columns import SPECS
+from sinks.spreadsheet.comparison import IDENTIFYING_FIELDS
 
 ELAINE = {
     "candidate_name": "Elaine Benes",

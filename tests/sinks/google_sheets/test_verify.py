@@ -8,6 +8,7 @@ import pytest
 
 from connector.capabilities import Difference
 from connector.emulators.google import once
+from connector.emulators.google.model import Area
 from connector.errors import SinkBroken
 from connector.interview import Stage
 from connector.sink import Subscription
@@ -320,3 +321,30 @@ async def test_a_verification_of_many_tabs_reads_them_all(make_harness):
 
 def test_what_people_decided_is_never_wrong():
     assert {"corrected by users", "deleted by users", "pending", "in sync"}.isdisjoint(map(str, WRONG))
+
+
+@pytest.mark.parametrize("width", [1, 3])
+async def test_cells_that_a_sort_of_some_columns_moved_to_other_rows_are_written_again(harness, width):
+    """The name of one candidate beside the score of another is no correction."""
+    interviews = [person_of(number) for number in range(1, 7)]
+    await harness.show(*interviews)
+    harness.person.edit(TAB, 1, 8, 45_000)  # a correction in a row whose other cells were moved
+    harness.person.sort(TAB, 0, descending=True, area=Area(1, 7, 0, width))
+    assert harness.records()[interviews[0].id]["Candidate"] == "Wayne Knight 6"
+    report = await harness.verify()
+    assert report.counts == {"in sync": 0, "different": 6}
+    await harness.verify_and_repair()
+    assert [harness.records()[each.id]["Candidate"] for each in interviews] == [
+        each.candidate_name for each in interviews
+    ]
+    assert (await harness.verify()).counts == {"in sync": 6}
+
+
+async def test_corrections_are_no_moved_cells(harness):
+    """Two names that were exchanged, and the name and the address of another interview of the same person."""
+    interviews = [person_of(number) for number in range(1, 6)]
+    await harness.show(*interviews)
+    harness.person.write(TAB, [["Wayne Knight 2"], ["Wayne Knight 1"]], 1)
+    harness.person.write(TAB, [["Wayne Knight 5", "wayne.knight.5@example.com"]], 4)
+    report = await harness.verify()
+    assert report.counts == {"in sync": 2, "corrected by users": 3}

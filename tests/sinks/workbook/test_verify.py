@@ -248,3 +248,17 @@ async def test_the_advice_works_before_the_sink_asks(emptied, mode, rows):
     report = await report_of(emptied)
     assert report.in_sync
     assert not report.asks
+
+
+async def test_cells_that_a_sort_of_some_columns_moved_to_other_rows_are_written_again(workbook):
+    """The name of one candidate beside the score of another is no correction."""
+    interviews = some(5)
+    await fill(workbook, *interviews)
+    with workbook.edit() as sheet:
+        names = [sheet.cell(row, 1).value for row in range(2, 7)]
+        for row, name in enumerate(reversed(names), 2):
+            sheet.cell(row, 1).value = name
+    assert (await report_of(workbook)).counts == {"in sync": 1, "different": 4}
+    assert len(await repair(workbook)) == 4
+    assert workbook.column("Candidate") == names
+    assert (await report_of(workbook)).in_sync
