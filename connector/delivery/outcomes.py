@@ -99,7 +99,7 @@ def settlement_of(
 
     `reply` is what the destination replied when it failed.
     """
-    settlement = Settlement(claim.batch, started_at, ended_at)
+    settlement = Settlement(claim.batch, started_at, ended_at, is_state_repeat=state_sink and claim.maybe_sent)
     if isinstance(response, RateLimited | SinkBroken):
         settlement.maybe_sent = claim.maybe_sent
         if not state_sink:  # the rows of a state sink stay due: the next poll finds newer states of them

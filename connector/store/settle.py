@@ -134,6 +134,9 @@ class Settlement:
     """What users decided at the destination."""
     attempts: list[Attempt] = field(default_factory=list)
     maybe_sent: bool = False
+    """An earlier call with rows that stay pending may have been applied."""
+    is_state_repeat: bool = False
+    """The call of a state sink followed one that may have been applied. Rows of that one may not be due yet."""
     rest_until: int = 0
     resumed: bool = False
     pause: Pause | None = None
@@ -413,12 +416,19 @@ def _record(connection: Connection, name: str, settlement: Settlement) -> None:
         connection.execute(insert(attempt), rows)
 
 
+def _has_older(connection: Connection, name: str, settlement: Settlement) -> bool:
+    """Whether rows that an earlier call may have had are pending: they failed, or were due when this call began."""
+    tried = or_(delivery.c.blocks_key == 1, delivery.c.not_before <= settlement.started_at)
+    older = select(delivery.c.id).where(OF_SINK, PENDING, delivery.c.since <= settlement.started_at, tried)
+    return connection.execute(older.limit(1), {"sink": name}).first() is not None
+
+
 def _settle_sink(connection: Connection, name: str, settlement: Settlement) -> None:
     values: dict[str, Any] = {"rest_until": settlement.rest_until}
     if settlement.delivered or settlement.shown_since:
         count = len(settlement.delivered) + len(settlement.shown_since)
         values |= {"delivered": sink.c.delivered + count, "last_delivered_at": settlement.ended_at}
-    if not settlement.maybe_sent:
+    if not settlement.maybe_sent and not (settlement.is_state_repeat and _has_older(connection, name, settlement)):
         values |= {"batch": None, "batch_started_at": None}
     connection.execute(update(sink).where(sink.c.name == name).values(values))
     if settlement.resumed:

@@ -8,7 +8,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from connector.sink import Delivered, Result, RetryLater
@@ -168,6 +168,7 @@ def test_messages_come_all_in_order_and_unmarked_only_once(acts):
 
 @settings(max_examples=12)
 @given(st.lists(ACTS, max_size=30))
+@example([("event", 1), ("step between call and outcome of", 0, 1), ("fails", 1), ("event", 0), ("step", 1)])
 def test_the_newest_state_comes_and_never_an_older_one_after_it(acts):
     check_states(acts)
 
