@@ -229,11 +229,11 @@ class Outbox(RuleBasedStateMachine):
                 if name in self.calls:
                     self.settle(name, Result([Delivered()] * len(self.calls[name].claim.works)))
                     continue
-                at = claim.next_due(self.connection, name)
-                if at is None:
+                due = claim.next_due(self.connection, name)
+                if due is None:
                     break
-                assert at > self.now, "nothing is due, and yet it is time"
-                self.now = at
+                assert due.at > self.now, "nothing is due, and yet it is time"
+                self.now = due.at
         states = {row.state for row in self.rows().values()}
         assert PENDING not in states
         self.check_ends()
@@ -272,8 +272,8 @@ class Outbox(RuleBasedStateMachine):
         """
         for name in SINKS:
             if name not in self.calls:
-                at = claim.next_due(self.connection, name)
-                is_time = at is not None and at <= self.now
+                due = claim.next_due(self.connection, name)
+                is_time = due is not None and due.at <= self.now
                 assert is_time == (self.claimed(name) is not None)
 
     @invariant()
