@@ -71,7 +71,7 @@ async def until(look: Callable[[], Any], seconds: float = 60) -> Any:
         if found:
             return found
         if time.monotonic() > end:
-            raise AssertionError("it did not happen in time")
+            raise AssertionError(f"not true within {seconds} s: {inspect.getsource(look)}")
         await asyncio.sleep(0.02)
 
 

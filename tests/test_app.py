@@ -115,9 +115,7 @@ async def test_the_port_of_a_worker_serves_health_and_no_webhooks(tmp_path, serv
 async def test_a_process_is_listed_while_it_runs(tmp_path, server):
     """With the name in its leases."""
     async with running(config_of(tmp_path, server.url), [SECRET], Role.WORKER) as service:
-        found = []
-        while not found:
-            found = await service.store.query(lambda connection: processes.processes(connection, 0))
+        found = await until(lambda: service.store.query(lambda connection: processes.processes(connection, 0)))
         assert [each.role for each in found] == ["worker"]
     left = postgres.rows(server.url, "SELECT key FROM meta WHERE key LIKE 'process:%'")
     assert left == []
@@ -137,9 +135,12 @@ async def test_a_receiver_that_starts_without_the_database_refuses_events_until_
             assert "no server" in ready.json()["reason"]
             assert (await client.get("/health/live")).status_code == 200
             server.launch()
-            while (answer := await post(client)).status_code == 503:
-                pass
-            assert answer.status_code == 202
+
+            async def is_answered():
+                return (await post(client)).status_code != 503
+
+            await until(is_answered)
+            assert (await post(client)).status_code == 202
     finally:
         if server.process.poll() is not None:
             server.launch()

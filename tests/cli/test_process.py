@@ -258,7 +258,8 @@ def test_a_decision_in_the_channel_of_a_demo_reaches_hireflix_and_the_sheet(demo
 
     def sent(page, is_done, **form):
         """Sends a form again until it leads on: a click that is not acknowledged in time has no effect."""
-        again = Retrying(stop=stop_after_delay(60), retry=retry_if_result(lambda place: not is_done(place)))
+        is_ignored = retry_if_result(lambda place: not is_done(place))
+        again = Retrying(stop=stop_after_delay(60), wait=wait_fixed(0.2), retry=is_ignored)
         return again(lambda: httpx.post(page, data=form, timeout=30).headers["location"])
 
     place = sent(demo["Slack"], lambda place: "/dialog/" in place, message=message, action="decide-discard")

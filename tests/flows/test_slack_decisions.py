@@ -10,7 +10,6 @@ from copy import deepcopy
 import pytest
 import pytest_asyncio
 from sqlalchemy import func, select
-from tenacity import AsyncRetrying, retry_if_result, stop_after_delay, wait_fixed
 
 from connector.app import running
 from connector.config import load
@@ -29,6 +28,7 @@ from sinks.chat.service import ABOUT_INTERVIEW
 from sinks.slack import channel as slack_channel
 from sinks.slack import listener
 from tests.flows.slack_decisions import ANA, BOB, EVE, slack_sink
+from tests.serving import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -72,9 +72,13 @@ class World:
         await self.receive(invited, self.account.complete(found))
         await until(lambda: case.messages)
         await case.shows("Shortlist", "Discard…")
-        key, stored = InterviewRecord(found.id).key, {}
-        while "message_id" not in stored.get(key, {}):
+        key = InterviewRecord(found.id).key
+
+        async def is_remembered():
             stored = await self.query(lambda connection: notes.read(connection, "recruiting", self.channel, [key]))
+            return "message_id" in stored.get(key, {})
+
+        await until(is_remembered)
         return case
 
     async def receive(self, *bodies):
@@ -84,9 +88,12 @@ class World:
 
     async def backfilled(self):
         """Waits until nothing but decisions calls Hireflix."""
-        found = None
-        while found is None or found.finished_at is None:
+
+        async def is_filled():
             found = await self.query(lambda connection: read_document(connection, BACKFILL_KEY, Backfill))
+            return found is not None and found.finished_at is not None
+
+        await until(is_filled)
 
     def fail_second_call(self, fault):
         """The first call of a decision reads the interview, the second one changes it."""
@@ -101,9 +108,11 @@ class World:
     async def delivered(self):
         """Waits until the sink has delivered every event."""
         pending = select(func.count()).where(delivery.c.done_at.is_(None), delivery.c.event_seq.is_not(None))
-        left = 1
-        while left:
-            left = await self.query(lambda connection: connection.execute(pending).scalar_one())
+
+        async def is_delivered():
+            return not await self.query(lambda connection: connection.execute(pending).scalar_one())
+
+        await until(is_delivered)
 
     async def query(self, job):
         return await self.service.store.query(job)
@@ -159,18 +168,6 @@ class Case:
         """What the audit log says, the oldest first."""
         rows = await self.world.query(lambda connection: audit_entries(connection, ListingFilter(), 100))
         return [(row.actor, row.detail) for row in reversed(rows) if row.target == self.found.id]
-
-
-async def until(is_so):
-    """Waits for a condition of an emulator, which runs in another thread and does not signal it."""
-
-    async def look():
-        return is_so()
-
-    looking = AsyncRetrying(
-        retry=retry_if_result(lambda found: not found), wait=wait_fixed(0.02), stop=stop_after_delay(PATIENCE_SECONDS)
-    )
-    await looking(look)
 
 
 @asynccontextmanager
