@@ -6,6 +6,7 @@ Guide, Entry points specification). Built-in sinks are declared in pyproject.tom
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 from inspect import iscoroutinefunction
@@ -18,6 +19,9 @@ GROUP = "connector.sinks"
 DISTRIBUTION = "hireflix-connector"
 EXTRAS = {"google_sheets": "sheets", "slack": "slack"}
 """Maps a type to the extra of this distribution that installs the libraries of the type."""
+
+RANK_MAX = 999
+"""Greatest rank of an event. Follow-ups come after all events: `connector.store.ingest.FOLLOW_UP_PRIORITY`."""
 
 SinkClass: TypeAlias = type[Sink[Any]]
 
@@ -63,6 +67,11 @@ def _checked(found: object, place: str) -> SinkClass:
         )
     if not iscoroutinefunction(found.deliver):
         raise _error(f"{place} has a `deliver` that is not async", "begin it with `async def`")
+    ranks: object = found.priority
+    if not isinstance(ranks, Mapping) or not all(
+        type(rank) is int and 0 <= rank <= RANK_MAX for rank in ranks.values()
+    ):
+        raise _error(f"{place} has a rank in `priority` other than a whole number from 0 to {RANK_MAX}", "change it")
     return found
 
 

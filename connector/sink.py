@@ -352,7 +352,7 @@ class Sink(ABC, Generic[ConfigT]):
     timeout: ClassVar[float] = 60
     """Most seconds of one call. A longer call is cancelled and counts as unclear."""
     priority: ClassVar[Mapping[str, int]] = MappingProxyType({})
-    """Event name -> rank; a smaller rank is delivered first. Other events have rank 100."""
+    """Event name -> rank from 0 to 999; a smaller rank is delivered first. Other events have rank 100."""
     counts_calls: ClassVar[bool] = False
     """Whether the sink counts every call to its destination (`Context.count_call`). Then an outcome without a call is
     not taken as evidence that a broken destination works again.

@@ -127,6 +127,17 @@ def test_a_sink_that_would_block_the_service_is_refused(distribution):
     assert problem_of("pigeon").message == "acme_sinks:Plain has a `deliver` that is not async"
 
 
+@pytest.mark.parametrize(("rank", "is_refused"), [(0, False), (999, False), (1000, True), (-1, True), (1.5, True)])
+def test_a_rank_that_the_store_cannot_order_is_refused(distribution, rank, is_refused):
+    """A greater one would count as that of a follow-up, and a very great one would refuse every event."""
+    distribution("pigeon", "acme_sinks:Ranked", code=f"{GOOD}class Ranked(Pigeon):\n    priority = {{'x': {rank}}}\n")
+    if is_refused:
+        expected = "acme_sinks:Ranked has a rank in `priority` other than a whole number from 0 to 999"
+        assert problem_of("pigeon").message == expected
+    else:
+        assert load_sink_class("pigeon").priority == {"x": rank}
+
+
 def test_an_entry_point_that_cannot_be_imported_names_the_error(distribution):
     distribution("pigeon", "acme_sinks:Pigeon", code="raise RuntimeError('no pigeons here')")
     assert problem_of("pigeon").message == "acme_sinks:Pigeon cannot be imported: RuntimeError: no pigeons here"

@@ -25,6 +25,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from connector.capabilities import ERASE, Notice, Notifies, Preview, Previews, Report, Verifies, can_erase
 from connector.errors import LeaseLost
 from connector.interview import Value
+from connector.registry import RANK_MAX
 from connector.routing import Route
 from connector.sink import (
     Batch,
@@ -214,7 +215,7 @@ class SinkContract(SinkHarness):
         assert sink.max_batch >= 1
         assert sink.timeout > 0
         assert sink.max_age is None or sink.max_age >= 0
-        assert all(isinstance(rank, int) for rank in sink.priority.values())
+        assert all(type(rank) is int and 0 <= rank <= RANK_MAX for rank in sink.priority.values())
 
     def test_the_destination_is_stable(self) -> None:
         """Notes belong to a destination, so its text must not change with `open` or in the next process."""
