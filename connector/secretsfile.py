@@ -73,6 +73,17 @@ def write_secret(path: Path, text: str, *, replace: bool) -> None:
         raise _error(path, f"cannot be written: {error.strerror}", hint) from error
 
 
+def hand_over(descriptor: int, folder: Path) -> None:
+    """Gives a new file the owner of its folder when root creates it. The service runs as that user, and has to use what
+    a command of root leaves, such as a new password or a restored store.
+
+    Only for a file that was opened with O_EXCL: that user could have put a link to another file in its place.
+    """
+    if os.geteuid() == 0:
+        owner = folder.stat()
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
+
+
 def _write(path: Path, text: str, *, replace: bool) -> None:
     draft = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -80,6 +91,7 @@ def _write(path: Path, text: str, *, replace: bool) -> None:
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
             stream.write(text + "\n")
             stream.flush()
+            hand_over(stream.fileno(), path.parent)
             os.fsync(stream.fileno())
         if replace:
             draft.replace(path)

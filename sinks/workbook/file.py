@@ -182,13 +182,15 @@ def replace_file(path: Path, before: FileVersion | None, content: bytes) -> None
     """Replaces the version `before` of the file atomically. The new version is on the disk when the function returns.
 
     Raises `InUseError` when a program opened or saved the file since `before` was read. The file's mode is kept, and a
-    new file can be read by its owner only. After an error the old version is complete and no temporary file is left.
+    new file can be read by its owner only; when root writes it the owner is that of the folder. After an error the old
+    version is complete and no temporary file is left.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_TEMPORARY}")
     try:
         with open(temporary, "xb", opener=_private) as file:
             file.write(content)
             file.flush()
+            _hand_over(file.fileno(), path.parent)
             os.fsync(file.fileno())
         if before is not None:
             shutil.copymode(path, temporary)
@@ -202,6 +204,13 @@ def replace_file(path: Path, before: FileVersion | None, content: bytes) -> None
         temporary.unlink(missing_ok=True)
     remove_leftovers(path)
     _sync_folder(path.parent)
+
+
+def _hand_over(descriptor: int, folder: Path) -> None:
+    """Gives a file that root writes the owner of its folder, because the service, which is not root, writes it too."""
+    if os.geteuid() == 0:
+        owner = folder.stat()
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 def _private(path: str, flags: int) -> int:

@@ -1,6 +1,7 @@
 """`store backup` and `store restore`: a consistent copy while the service runs, and a safe way back."""
 
 import json
+import os
 import sqlite3
 import stat
 import subprocess
@@ -16,6 +17,8 @@ from connector.store.schema import delivery, event
 from connector.store.sqlite.database import StoreLock
 from tests.cli.world import body
 
+SERVICE = 65534
+"""The id of a user that is not root."""
 ON_POSTGRES = pytest.mark.parametrize("store_url", ["postgres"], indirect=True)
 
 
@@ -202,3 +205,20 @@ def test_postgresql_names_the_tool_to_use(run, config, file, command):
     result = run("store", command, str(file))
     assert result.exit_code == 2
     assert "pg_dump" in result.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can create files for other users")
+@pytest.mark.parametrize("words", [
+    ["password"], ["store", "restore", "backup.db"], ["erase", "interview-1", "--yes"], ["verify", "sheet", "--repair"],
+])  # fmt: skip
+def test_what_a_command_of_root_creates_belongs_to_the_user_of_the_service(words, run, filled, tmp_path, monkeypatch):
+    """Else the service cannot read its password or its store at the next start."""
+    monkeypatch.chdir(tmp_path)
+    assert run("store", "backup", "backup.db").exit_code == 0
+    filled.close()
+    for path in (tmp_path, *tmp_path.iterdir()):
+        os.chown(path, SERVICE, SERVICE)
+    before = names(tmp_path)
+    assert run(*words).exit_code == 0
+    assert names(tmp_path) > before
+    assert {path.name for path in tmp_path.iterdir() if path.stat().st_uid != SERVICE} == set()

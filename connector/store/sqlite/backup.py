@@ -24,7 +24,14 @@ from connector.store import audit, decisions, erase
 from connector.store.base import require_older
 from connector.store.schema import REVISION, AuditAction, process
 from connector.store.sqlite import database
-from connector.store.sqlite.database import StoreLock, connect, revision, safe_message, through_sqlalchemy
+from connector.store.sqlite.database import (
+    StoreLock,
+    connect,
+    make_file,
+    revision,
+    safe_message,
+    through_sqlalchemy,
+)
 
 UNUSED_IDS = 1_000_000
 """Ids of deliveries that a restore skips at least, also when the clock is wrong."""
@@ -84,7 +91,7 @@ def _complete_copy(source: Path, copy: Path) -> Iterator[Path]:
     """Copies a database to a new file without a write-ahead log, on the disk. It is deleted unless it is renamed."""
     try:
         copy.unlink(missing_ok=True)  # of a process that was killed
-        os.close(os.open(copy, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600))
+        make_file(copy)
         with closing(connect(source, read_only=True)) as reader, closing(sqlite3.connect(copy)) as writer:
             reader.backup(writer)
             writer.execute("PRAGMA journal_mode=DELETE")  # all content is in this one file
@@ -199,6 +206,8 @@ def add_tombstones(store: Path, hashes: Mapping[str, int]) -> None:
     if text and not text.endswith("\n"):  # a full disk or a power failure cut the last line
         lines = f"\n{lines}"
     try:
+        with suppress(FileExistsError):
+            make_file(tombstone_file(store))
         descriptor = os.open(tombstone_file(store), os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             file.write(lines)

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.pool import NullPool
 
 from connector.errors import NewerDocument, SchemaMismatch, StoreUnavailable, UsageError
+from connector.secretsfile import hand_over
 from connector.store.base import cause_of, effective_revision, require_complete, require_revision
 from connector.store.schema import REVISION
 
@@ -207,9 +208,19 @@ def make_empty(path: Path) -> None:
     """Creates an empty file that only its owner can read. Raises `StoreUnavailable`."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.touch(0o600)
+        with suppress(FileExistsError):
+            make_file(path)
     except OSError as error:
         raise StoreUnavailable(f"the store {path} cannot be made: {error.strerror}; see [store] url") from error
+
+
+def make_file(path: Path) -> None:
+    """Creates an empty file that only its owner can read. Raises `OSError`."""
+    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600)
+    try:
+        hand_over(descriptor, path.parent)
+    finally:
+        os.close(descriptor)
 
 
 def backup(path: Path, found: str, newest: str = REVISION) -> Path:
@@ -281,6 +292,8 @@ class StoreLock:
         path = self._store.with_name(f"{self._store.name}.lock")
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with suppress(FileExistsError):
+                make_file(path)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StoreUnavailable(f"{path} cannot be made: {error.strerror}; see [store] url") from error
