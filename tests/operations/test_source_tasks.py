@@ -25,7 +25,7 @@ from connector.store import schema
 from connector.store import source as documents
 from connector.store.source import ASKED_KEY, BACKFILL_KEY, RECONCILE_KEY, Asked, Backfill, Reconcile
 from connector.store.sqlite.database import StoreLock
-from tests.operations.hireflix_world import HOUR, at_once, fill, silent, source_at
+from tests.operations.hireflix_world import DAY, HOUR, at_once, fill, silent, source_at
 
 
 class Impatient:
@@ -227,7 +227,8 @@ def commands_for(source, folder):
 
 
 def heartbeat(connection):
-    at = time.time_ns() // 1_000_000
+    """A process that runs, however long the test takes."""
+    at = time.time_ns() // 1_000_000 + DAY * 1000
     connection.execute(insert(schema.process).values(name="box:1:a", role="all", started_at=at, seen_at=at))
 
 
