@@ -46,7 +46,7 @@ class StormSettings:
     kills: int
     waves: int
     actions: int
-    patience: float = 90
+    patience: float = 180
 
 
 def payloads(chance: random.Random, count: int) -> list[dict]:
@@ -233,7 +233,7 @@ def _check(service: Service, google: GoogleEmulator, sheet: str, user: SheetUser
     assert {row["Interview ID"]: row[NOTES] for row in records if row.get(NOTES)} == user.notes
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(420)
 def test_a_sheet_that_a_user_edits_all_the_time_converges(tmp_path):
     figures = storm(
         tmp_path,
