@@ -30,7 +30,7 @@ def explained(connection: Connection, unless: str = "\0") -> Iterator[list[str]]
 
     def look(*seen: Any) -> None:
         statement, parameters = seen[2:4]
-        if unless not in statement:
+        if seen[0] is connection and unless not in statement:  # other connections share the engine
             steps.extend(steps_of(raw, statement, parameters[0] if isinstance(parameters, list) else parameters))
 
     event.listen(connection.engine, "before_cursor_execute", look)

@@ -118,7 +118,7 @@ def full_scans(connection):
 
     def explain(*seen):
         statement, parameters = seen[2:4]
-        if not statement.lstrip().upper().startswith(("SELECT", "WITH")):
+        if seen[0] is not connection or not statement.lstrip().upper().startswith(("SELECT", "WITH")):
             return
         if is_sqlite:
             faults.extend(sqlite_faults(steps_of(raw, statement, parameters)))
