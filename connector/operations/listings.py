@@ -13,9 +13,9 @@ from connector.config import Config
 from connector.errors import UsageError
 from connector.operations.sinks import require_known
 from connector.store import leases, queries
-from connector.store.queries import AttemptRow, DeliveryRow, EventRow, InterviewRow, ListingFilter, Place
+from connector.store.queries import AttemptRow, AuditRow, DeliveryRow, EventRow, InterviewRow, ListingFilter, Place
 
-Row = TypeVar("Row", EventRow, InterviewRow, DeliveryRow, AttemptRow)
+Row = TypeVar("Row", EventRow, InterviewRow, DeliveryRow, AttemptRow, AuditRow)
 
 
 @dataclass(frozen=True, slots=True)

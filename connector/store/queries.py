@@ -285,12 +285,14 @@ def total(connection: Connection, listing: ListingName, wanted: ListingFilter) -
     return int(connection.execute(select(func.count()).select_from(rows)).scalar_one())
 
 
-def place_of(row: EventRow | InterviewRow | DeliveryRow | AttemptRow) -> Place:
+def place_of(row: EventRow | InterviewRow | DeliveryRow | AttemptRow | AuditRow) -> Place:
     """Returns the place of a row in its listing, for `ListingFilter.after`."""
     if isinstance(row, EventRow):
         return row.received_at, row.id
     if isinstance(row, InterviewRow):
         return row.updated_at, row.id
+    if isinstance(row, AuditRow):
+        return row.at, row.id
     return (row.started_at, row.id) if isinstance(row, AttemptRow) else (0, row.id)
 
 

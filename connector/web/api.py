@@ -257,7 +257,7 @@ ACTIONS: tuple[ControllerRouterHandler, ...] = (
 )  # fmt: skip
 
 
-Row = TypeVar("Row", EventRow, InterviewRow, DeliveryRow, AttemptRow)
+Row = TypeVar("Row", EventRow, InterviewRow, DeliveryRow, AttemptRow, AuditRow)
 ROWS_MAX = 500
 """Rows of an answer."""
 
@@ -482,10 +482,8 @@ async def api_attempts(
 @get("/audit", responses=PROBLEMS, guards=[only(*PAGE)])
 async def api_audit(pages: NamedDependency[Pages], after: After = "", limit: Limit = 50) -> Audit:
     """The changes by operators, newest first."""
-    wanted = ListingFilter(after=_place(after, number=True))
-    rows = await pages.store.query(lambda connection: queries.audit_entries(connection, wanted, limit + 1))
-    following = written_place((rows[limit - 1].at, rows[limit - 1].id)) if len(rows) > limit else ""
-    return Audit(rows[:limit], following)
+    parameters = ListingParameters(None, None, after, limit)
+    return Audit(*await _listing(pages, queries.audit_entries, ListingFilter(), parameters, number=True))
 
 
 API: tuple[ControllerRouterHandler, ...] = (

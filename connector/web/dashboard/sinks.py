@@ -223,7 +223,7 @@ class AuditList:
 def audit_list(seen: Seen, after: Place | None) -> AuditList:
     """Returns a page of the changes, the newest first."""
     rows = queries.audit_entries(seen.connection, ListingFilter(after=after), ROWS + 1)
-    following = (rows[ROWS - 1].at, rows[ROWS - 1].id) if len(rows) > ROWS else None
+    following = queries.place_of(rows[ROWS - 1]) if len(rows) > ROWS else None
     lines = [
         AuditLine(
             seen.clock.moment(row.at),
