@@ -65,6 +65,8 @@ REQUEST_SECONDS = 3600.0
 """An older request is not carried out after a restart: its user does not expect it to happen any more."""
 POLL_SECONDS = 0.3
 """Interval between two reads of the service's progress."""
+UNREAD_SECONDS = 5.0
+"""Longest wait until another command reads the result of its request. After that the command was ended."""
 TAKEN_SECONDS = 10.0
 """Longest wait until the service takes a request, which it looks for every second, and until it is restarted."""
 ALL_POSITIONS = "all positions"
@@ -219,7 +221,7 @@ class SourceTasks:
         while not await self._clock.wait(self._stopping, REQUEST_POLL_SECONDS):
             with suppress(StoreUnavailable, _StoppedError):
                 asked = await self._store.query(lambda connection: source.read(connection, ASKED_KEY, Asked))
-                if asked is not None:
+                if asked is not None and not asked.ended:
                     await self._answer_one(asked)
 
     async def _answer_one(self, asked: Asked) -> None:
@@ -318,7 +320,7 @@ async def backfill_for_command(
             return await backfill(reader, selection, progress)
     except StoreHeld:
         positions = None if selection.positions is None else list(selection.positions)
-        asked = Asked(BACKFILL_KEY, now(), positions, selection.since)
+        asked = Asked(BACKFILL_KEY, 0, positions, selection.since)
         return await _by_service(settings, asked, Backfill, record, progress)
 
 
@@ -337,7 +339,7 @@ async def reconcile_for_command(
     except StoreHeld:
         with reading(settings) as connection:
             _require_backfilled(connection)
-        asked = Asked(RECONCILE_KEY, now(), accept=options.accept, complete=options.complete)
+        asked = Asked(RECONCILE_KEY, 0, accept=options.accept, complete=options.complete)
         return await _by_service(settings, asked, Reconcile, record, progress)
 
 
@@ -374,32 +376,40 @@ async def _by_service(
     settings: Config, asked: Asked, kind: type[source.T], record: Callable[[Connection], None], progress: Progress
 ) -> source.T:
     """Has the running service carry out a request, and waits for the result, a `kind`. `record` writes the audit log.
+    The request gets the time at which it is stored.
 
     Raises `ConnectorError` when the service does not take the request, or ends before it has a result.
     """
     key = RECONCILE_KEY if asked.what == RECONCILE_KEY else selection_of(asked).key
     waiting = _Waiting()
-    while not _ask(settings, asked, record):
+    while (added := _ask(settings, asked, record)) is None:
         await waiting.poll(settings, asked)
-    while True:
-        await waiting.poll(settings, asked)
-        with reading(settings) as connection:
-            is_open = source.read(connection, ASKED_KEY, Asked) is not None
-            found = source.read(connection, key, kind)
-        if found is not None and _is_result(found, asked, progress):
-            return found
-        if not is_open:
-            raise ConnectorError("the service ended the request without a result; see its log")
+    try:
+        while True:
+            await waiting.poll(settings, added)
+            with reading(settings) as connection:
+                current = source.read(connection, ASKED_KEY, Asked)
+                found = source.read(connection, key, kind)
+            if found is not None and _is_result(found, added, progress):
+                return found
+            if current is None or current.ended:
+                raise ConnectorError("the service ended the request without a result; see its log")
+    finally:
+        with changing(settings) as store:
+            store.change(lambda connection: source.delete_request(connection, added.at))
 
 
-def _ask(settings: Config, asked: Asked, record: Callable[[Connection], None]) -> bool:
-    """Stores the request with its row of the audit log. Returns `False` while there is a request of another command."""
+def _ask(settings: Config, asked: Asked, record: Callable[[Connection], None]) -> Asked | None:
+    """Stores the request with the present time and its row of the audit log, and returns it. Returns `None` while there
+    is a request of another command.
+    """
+    timed = msgspec.structs.replace(asked, at=now())
 
-    def ask(connection: Connection) -> bool:
-        is_added = source.add_request(connection, asked)
-        if is_added:
-            record(connection)
-        return is_added
+    def ask(connection: Connection) -> Asked | None:
+        if not source.add_request(connection, timed):
+            return None
+        record(connection)
+        return timed
 
     with changing(settings) as store:
         return store.change(ask)
@@ -407,9 +417,12 @@ def _ask(settings: Config, asked: Asked, record: Callable[[Connection], None]) -
 
 @dataclass(slots=True)
 class _Waiting:
-    """How long the request, or that of another command before it, is not taken, and no service runs."""
+    """How long the request, or that of another command before it, is not taken, the result of the other is not read,
+    and no service runs.
+    """
 
     untaken_seconds: float = 0.0
+    unread_seconds: float = 0.0
     alone_seconds: float = 0.0
 
     async def poll(self, settings: Config, asked: Asked) -> None:
@@ -421,6 +434,13 @@ class _Waiting:
         is_untaken = current is not None and not current.taken
         self.untaken_seconds = self.untaken_seconds + POLL_SECONDS if is_untaken else 0.0
         self.alone_seconds = 0.0 if runs else self.alone_seconds + POLL_SECONDS
+        if current is not None and current.ended and current.at != asked.at:
+            self.unread_seconds += POLL_SECONDS
+            if self.unread_seconds > UNREAD_SECONDS:
+                with changing(settings) as store:
+                    store.change(lambda connection: source.delete_request(connection, current.at))
+        else:
+            self.unread_seconds = 0.0
         if self.untaken_seconds > TAKEN_SECONDS:
             problem = (
                 "the running service does not take this request: it has no hireflix.api_key or is an older version; "
@@ -431,7 +451,7 @@ class _Waiting:
         else:
             return
         with changing(settings) as store:
-            store.change(lambda connection: source.end_request(connection, asked.at))
+            store.change(lambda connection: source.delete_request(connection, asked.at))
         raise ConnectorError(problem)
 
 

@@ -90,7 +90,8 @@ class Reconcile(msgspec.Struct, frozen=True):
 class Asked(msgspec.Struct, frozen=True):
     """A request of a command to the service that holds the store. `what` is `BACKFILL_KEY` or `RECONCILE_KEY`.
 
-    `at` (epoch milliseconds) identifies it. The service marks it `taken`, and deletes it when the result is stored. A
+    `at` (epoch milliseconds) identifies it. The service marks it `taken`, and `ended` when the result is stored. The
+    command then reads the result and deletes the request, so that no later request replaces the result before. A
     request that the end of the service interrupts is carried out by the next one.
     """
 
@@ -101,6 +102,7 @@ class Asked(msgspec.Struct, frozen=True):
     accept: bool = False
     complete: bool = True
     taken: bool = False
+    ended: bool = False
     v: int = 1
 
 
@@ -141,7 +143,14 @@ def take_request(connection: Connection) -> Asked | None:
 
 
 def end_request(connection: Connection, asked_at: int) -> None:
-    """Deletes a request whose result is stored, or that its command gives up."""
+    """Marks a request as ended: its result is stored, or it is too old."""
+    found = read(connection, ASKED_KEY, Asked)
+    if found is not None and found.at == asked_at:
+        write(connection, ASKED_KEY, msgspec.structs.replace(found, ended=True))
+
+
+def delete_request(connection: Connection, asked_at: int) -> None:
+    """Deletes a request whose result its command has read, or that its command gives up."""
     found = read(connection, ASKED_KEY, Asked)
     if found is not None and found.at == asked_at:
         connection.execute(delete(meta).where(meta.c.key == ASKED_KEY))

@@ -205,6 +205,20 @@ async def test_commands_at_the_same_time_are_answered_one_after_the_other(source
     assert len({each.asked_at for each in done}) == 2
 
 
+async def test_a_result_that_its_command_does_not_read_delays_no_other_command_for_long(
+    source, tasks, tmp_path, monkeypatch
+):
+    """The command was ended."""
+    monkeypatch.setattr(source_tasks, "UNREAD_SECONDS", 0.0)
+    await put(source.store, ASKED_KEY, Asked(RECONCILE_KEY, 7, taken=True, ended=True))
+    with StoreLock(tmp_path / "connector.db"):
+        await source.store.write(heartbeat)
+        tasks.start()
+        done = await asyncio.to_thread(commands_for(source, tmp_path))
+    assert done.read == 60
+    assert await stored(source, ASKED_KEY, Asked) is None
+
+
 async def test_a_command_ends_when_the_service_stops_before_it_has_a_result(source, tmp_path, monkeypatch):
     """The request was taken, and no process has a heartbeat."""
     monkeypatch.setattr(source_tasks, "TAKEN_SECONDS", 0.0)
@@ -238,7 +252,7 @@ async def is_taken(source):
 
 
 async def is_ended(source):
-    return await stored(source, ASKED_KEY, Asked) is None
+    return (await stored(source, ASKED_KEY, Asked)).ended
 
 
 async def eventually(condition):
