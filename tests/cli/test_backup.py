@@ -146,6 +146,22 @@ def test_the_previous_store_is_kept_with_commits_that_are_only_in_its_log(run, f
     assert count(kept) == 2
 
 
+def test_a_restore_that_is_killed_leaves_the_store_with_all_its_commits(run, filled, file):
+    """Also those that were only in its log."""
+    run("store", "backup", str(file))
+    filled.receive(body(number=3))
+    filled.close()
+    program = (
+        "import os, pathlib, sys; from connector.store.sqlite import backup; "
+        "pathlib.Path.replace = lambda *_: os._exit(9); "
+        "backup.restore(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), 'now', actor='cli:ana')"
+    )
+    assert subprocess.run([sys.executable, "-c", program, str(filled.file), str(file)], check=False).returncode == 9
+    assert count(filled.file) == 3
+    assert run("store", "restore", str(file)).exit_code == 0
+    assert count(filled.file) == 2
+
+
 def test_a_store_that_is_missing_is_restored(run, filled, file):
     run("store", "backup", str(file))
     filled.close()

@@ -80,7 +80,7 @@ def restore(store: Path, source: Path, moment: str, *, actor: str) -> Restored:
         partial = store.with_name(f"{store.name}.partial")
         with _complete_copy(source, partial) as copy:
             erased = _require_usable(copy, source, store, actor)
-            previous = _set_aside(store, store.with_name(f"{store.name}.before-restore-{moment}"))
+            previous = _keep_aside(store, store.with_name(f"{store.name}.before-restore-{moment}"))
             copy.replace(store)
             _sync_folder(store.parent)
     return Restored(previous, erased)
@@ -145,13 +145,20 @@ def _skip_used_ids(connection: sqlite3.Connection, now: int) -> None:
     connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('delivery', ?)", (next_id,))
 
 
-def _set_aside(store: Path, kept: Path) -> Path | None:
-    """Renames the store. Its log goes with it, because it may contain commits that the file does not."""
+def _keep_aside(store: Path, kept: Path) -> Path | None:
+    """Gives the store a second name. It keeps its own until the backup replaces it, so that a process that is killed
+    meanwhile leaves a store with all commits.
+    """
     if not store.exists():
         return None
     if kept.exists():
         raise UsageError(f"{kept} exists; move it away first")
-    store.rename(kept)
+    with suppress(sqlite3.Error), closing(sqlite3.connect(store)) as connection:  # a damaged store is kept as it is
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    try:
+        kept.hardlink_to(store)
+    except OSError:  # a file system without hard links
+        store.rename(kept)
     with suppress(FileNotFoundError):
         _beside(store, "-wal").rename(_beside(kept, "-wal"))
     _beside(store, "-shm").unlink(missing_ok=True)
