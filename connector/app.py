@@ -56,7 +56,7 @@ from connector.web.app import create_app
 from connector.web.dashboard.app import make_dashboard
 from connector.web.health import HealthChecks, health_routes, live
 from connector.web.metrics import Metrics
-from connector.web.receiver import Receiver, webhook_route
+from connector.web.receiver import Bodies, Receiver, webhook_route
 from connector.web.server import base_address, bind, serve_http, signals, watch_file_handles
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ class Service:
         dispatcher: Dispatcher | None,
         decisions: DecisionWorker | None,
         background: Sequence[BackgroundComponent],
-        receiver: Receiver | None,
+        bodies: Bodies,
         http: Litestar | None,
         metrics_http: Litestar | None = None,
         stop_timeout: float,
@@ -190,7 +190,7 @@ class Service:
         self._listener = listener
         self._decisions = decisions
         self._background = background
-        self._receiver = receiver
+        self._bodies = bodies
         self._stop_timeout = stop_timeout
 
     async def start(self) -> None:
@@ -220,8 +220,7 @@ class Service:
         """Ends incomplete requests. Running calls may finish until `stop_timeout` or `force`, also when another
         component cannot be stopped.
         """
-        if self._receiver is not None:
-            self._receiver.stop()
+        self._bodies.stop()
         reporting = asyncio.create_task(log_running_calls(self.running_calls, self._opened.clock))
         ends = await asyncio.gather(
             *(caller.stop(self._stop_timeout * CALLS_SHARE, force) for caller in self._callers()),
@@ -354,7 +353,8 @@ def _service(
 
         listener = Listener(config.store.url.get_secret_value(), dispatcher.wake)
     refused = _refusal_counter(metrics, heartbeat)
-    receiver = _receiver(config, opened, webhook_secrets, refused) if role.receives else None
+    bodies = Bodies()
+    receiver = _receiver(config, opened, webhook_secrets, refused, bodies) if role.receives else None
     source_tasks = _source_tasks(config, opened, metrics) if role.works else None
     decisions = None if dispatcher is None else _decisions(config, opened, owner, dispatcher)
     background: list[BackgroundComponent | None] = [source_tasks, _listening(config, opened, sinks, decisions)]
@@ -367,8 +367,8 @@ def _service(
         dispatcher=dispatcher,
         decisions=decisions,
         background=[component for component in background if component is not None],
-        receiver=receiver,
-        http=_http(config, role, opened, metrics=metrics, receiver=receiver, refused=refused),
+        bodies=bodies,
+        http=_http(config, role, opened, metrics=metrics, receiver=receiver, refused=refused, bodies=bodies),
         metrics_http=(
             None if config.server.metrics_port is None else create_app([_health(config, opened, metrics)], (), refused)
         ),
@@ -478,7 +478,11 @@ def _policy(config: Config) -> Policy:
 
 
 def _receiver(
-    config: Config, opened: StoreHandle, webhook_secrets: Sequence[str], refused: Callable[[str], None]
+    config: Config,
+    opened: StoreHandle,
+    webhook_secrets: Sequence[str],
+    refused: Callable[[str], None],
+    bodies: Bodies,
 ) -> Receiver:
     tolerance = config.hireflix.tolerance_days
     return Receiver(
@@ -488,6 +492,7 @@ def _receiver(
         refused,
         allow_unsigned=config.hireflix.allow_unsigned,
         tolerance_ms=None if tolerance is None else tolerance * DAY_MS,
+        bodies=bodies,
     )
 
 
@@ -499,6 +504,7 @@ def _http(
     metrics: Metrics,
     receiver: Receiver | None,
     refused: Callable[[str], None],
+    bodies: Bodies,
 ) -> Litestar | None:
     routes: list[ControllerRouterHandler] = [live]
     if config.server.metrics_port is None:
@@ -509,7 +515,7 @@ def _http(
         return None
     handlers, openapi = None, None
     if role.works and can_sign_in(config):
-        dashboard = make_dashboard(config, opened.store, opened.clock)
+        dashboard = make_dashboard(config, opened.store, opened.clock, bodies)
         routes += dashboard.routes
         handlers, openapi = dashboard.exception_handlers, dashboard.openapi
     return create_app(routes, config.server.trusted_hosts if role.receives else (), refused, handlers, openapi)

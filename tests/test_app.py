@@ -19,6 +19,7 @@ from connector.hireflix.payload import read
 from connector.hireflix.signature import sign
 from connector.role import Role
 from connector.store import processes
+from connector.web.receiver import Bodies
 from tests import postgres
 from tests.delivery.rig import WaitingClock
 from tests.pooler import pooled
@@ -213,7 +214,7 @@ async def test_a_component_that_cannot_be_stopped_ends_no_running_call(tmp_path)
         dispatcher=calls,
         decisions=None,
         background=[Faulty()],
-        receiver=None,
+        bodies=Bodies(),
         http=None,
         stop_timeout=1,
     )

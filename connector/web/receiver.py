@@ -15,8 +15,9 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import structlog
 from litestar import asgi
+from litestar.exceptions import HTTPException
 from litestar.handlers import ASGIRouteHandler
-from litestar.types import Receive, Scope, Send
+from litestar.types import ASGIApp, Receive, Scope, Send
 
 from connector.errors import StoreUnavailable
 from connector.hireflix import GREETING
@@ -125,7 +126,7 @@ class Bodies:
         return self._held.total()
 
     def stop(self) -> None:
-        """Ends requests whose body is not complete within `stop_seconds`, including requests that begin later."""
+        """Answers 408 to requests whose body is not complete within `stop_seconds`, also to later ones."""
         self._stopping = True
         end = asyncio.get_running_loop().time() + self._stop_seconds
         for timeout in self._timeouts:
@@ -147,6 +148,21 @@ class Bodies:
                         _require_size(len(body))
                         return body
                     return await self._in_parts(client_of(scope), message, receive, timeout, begun + self._body_seconds)
+                finally:
+                    self._timeouts.discard(timeout)
+        except TimeoutError:
+            raise Refused("stopping" if self._stopping else "too slow") from None
+
+    async def next_part(self, incoming: IncomingRequest, end: float) -> Any:
+        """Returns the next message of a body that its handler reads itself, until `end` (seconds of the event loop) at
+        the latest. Raises `Refused`.
+        """
+        stall = asyncio.get_running_loop().time() + (self._stop_seconds if self._stopping else self._stall_seconds)
+        try:
+            async with asyncio.timeout_at(min(stall, end)) as timeout:
+                self._timeouts.add(timeout)
+                try:
+                    return await incoming()
                 finally:
                     self._timeouts.discard(timeout)
         except TimeoutError:
@@ -194,6 +210,31 @@ class Bodies:
         if self.held > CLIENTS_BYTES:
             share = min(share, CLIENTS_BYTES // len(self._held))
         return self._held[client] <= share
+
+
+def timed_bodies(bodies: Bodies) -> Callable[[ASGIApp], ASGIApp]:
+    """Returns a middleware for routes whose handlers read the body. It ends a request whose body does not arrive in
+    time, or not before a stop, with 408.
+    """
+
+    def wrapped(app: ASGIApp) -> ASGIApp:
+        async def timed(scope: Scope, receive: Receive, send: Send) -> None:
+            incoming = IncomingRequest(receive)
+            end = asyncio.get_running_loop().time() + BODY_SECONDS
+
+            async def part() -> Any:
+                try:
+                    return await (receive() if incoming.complete else bodies.next_part(incoming, end))
+                except Refused as error:
+                    detail = "the service stops" if error.reason == "stopping" else "the body did not arrive in time"
+                    status, _, _ = REFUSALS[error.reason]
+                    raise HTTPException(detail, status_code=status, headers={"connection": "close"}) from None
+
+            await app(scope, part, send)
+
+        return timed
+
+    return wrapped
 
 
 def client_of(scope: Scope) -> str:
@@ -268,10 +309,6 @@ class Receiver:
         self._allow_unsigned = allow_unsigned
         self._tolerance_ms = tolerance_ms
         self._bodies = bodies or Bodies()
-
-    def stop(self) -> None:
-        """Answers 408 to each request whose body is not complete within a second."""
-        self._bodies.stop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         incoming = IncomingRequest(receive)

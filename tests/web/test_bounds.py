@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import httpx
 import pytest
+from litestar.exceptions import HTTPException
 from structlog.processors import add_log_level
 from structlog.testing import capture_logs
 
@@ -24,6 +25,7 @@ from connector.web.receiver import (
     Receiver,
     Refused,
     client_of,
+    timed_bodies,
 )
 from tests.serving import serving
 
@@ -199,6 +201,23 @@ async def test_a_refusal_in_the_middle_of_a_body_closes_the_connection(bodies, s
     start, *_ = await answer_of(receiver, streaming(b"{"), (HEADER, b"anything"))
     assert start["status"] == status
     assert (b"connection", b"close") in start["headers"]
+
+
+async def test_a_form_that_does_not_arrive_is_ended(tmp_path):
+    """With 408, also when its handler reads the body itself."""
+    sent = []
+
+    async def handler(scope, receive, send):
+        await receive()
+        await receive()
+
+    async def send(message):
+        sent.append(message)
+
+    with pytest.raises(HTTPException) as caught:
+        await timed_bodies(Bodies(stall_seconds=0.01))(handler)(scope(), streaming(b"p"), send)
+    assert caught.value.status_code == 408
+    assert sent == []
 
 
 class Broken:

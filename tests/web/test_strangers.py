@@ -285,3 +285,16 @@ def test_a_stop_ends_a_stalled_body_and_does_not_wait_for_an_unread_answer(tmp_p
     assert b"\r\nconnection: close\r\n" in answer
     assert b"\r\nretry-after: " in answer
     assert any('"stopped"' in line for line in service.logs)
+
+
+def test_a_stop_ends_a_stalled_form_of_the_dashboard(tmp_path):
+    """At once, with an answer and without an error in the log."""
+    with Service(tmp_path, TOML) as service, connected(service) as stalled:
+        form = b"sec-fetch-site: same-origin\r\ncontent-type: application/x-www-form-urlencoded"
+        stalled.sendall(b"POST /sign-in HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n" + form + b"\r\n\r\np")
+        assert is_served(service)
+        assert service.stop() == 0
+        answer = everything(stalled).lower()
+    assert answer.startswith(b"http/1.1 408 ")
+    assert b"\r\nconnection: close\r\n" in answer
+    assert not any('"error"' in line for line in service.logs)

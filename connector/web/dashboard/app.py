@@ -39,6 +39,7 @@ from connector.web.dashboard.pages import Pages
 from connector.web.dashboard.routes import routes_page, simulate
 from connector.web.dashboard.sign_in import Failures, choose_theme, sign_in, sign_in_page, sign_out, static_file
 from connector.web.dashboard.sinks import audit_page, sink_page, sinks_page
+from connector.web.receiver import Bodies, timed_bodies
 
 PAGES: tuple[ControllerRouterHandler, ...] = (
     *(sign_in_page, sign_in, sign_out, choose_theme, static_file),
@@ -74,8 +75,8 @@ class Dashboard:
     openapi: OpenAPIConfig
 
 
-def make_dashboard(config: Config, store: Store, clock: Clock) -> Dashboard:
-    """Returns the dashboard of a process that works."""
+def make_dashboard(config: Config, store: Store, clock: Clock, bodies: Bodies) -> Dashboard:
+    """Returns the dashboard of a process that works. `bodies` bounds the time of its requests."""
     access = Access(config, store, clock.now)
     pages = Pages(config, store, clock, access)
     failures = Failures(pages)
@@ -84,14 +85,14 @@ def make_dashboard(config: Config, store: Store, clock: Clock) -> Dashboard:
             Router(
                 "/",
                 route_handlers=PAGES,
-                middleware=[authentication(access)],
+                middleware=[timed_bodies(bodies), authentication(access)],
                 dependencies={"pages": Provide(lambda: pages, sync_to_thread=False)},
                 request_max_body_size=BODY_BYTES,
             ),
             Router(
                 "/api",
                 route_handlers=API,
-                middleware=[authentication(access)],
+                middleware=[timed_bodies(bodies), authentication(access)],
                 dependencies={"pages": Provide(lambda: pages, sync_to_thread=False)},
                 request_max_body_size=BODY_BYTES,
             ),

@@ -193,7 +193,9 @@ class Failures:
         status = 422 if error.status_code == 400 else error.status_code  # noqa: PLR2004 - 400 counts as a refused host
         title = TITLES.get(status, REFUSED)
         text = self._words.gettext("This page does not exist.") if status == 404 else f"{sentence(error.detail)}."  # noqa: PLR2004 - not found
-        return self._answer(request, error, ErrorPage(title, text, status))
+        response = self._answer(request, error, ErrorPage(title, text, status))
+        response.headers.update(error.headers or {})
+        return response
 
     def store(self, request: Request[Any, Any, Any], error: StoreUnavailable) -> Response[Any]:
         """Answers while the store cannot be used."""
