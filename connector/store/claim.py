@@ -120,7 +120,8 @@ def topic_of(row: Any) -> Topic:
 
 
 def due_topics(connection: Connection, name: str, now: Now, limit: int) -> list[Topic]:
-    """Returns the topics of a state sink with due rows, by priority. A topic in backoff is not due.
+    """Returns the topics of a state sink with due rows, by priority. A topic in backoff is due only for a follow-up of
+    another purpose: the call shows the newest state, and may fail as the one before did.
 
     Reads at most `limit` rows: a topic with many rows shortens the list instead of slowing down the query.
     """
