@@ -144,7 +144,8 @@ class RetryLater:
     """The delivery is tried again. `reason` is a short, fixed phrase without personal data; it becomes a metric label.
     `after` (seconds) is a delay that the destination asked for; without it the backoff decides. `counts` says whether
     this counts as an attempt (a 429 does not). `unclear`: the call may have been applied. `pause_sink`: no delivery of
-    the sink is tried until then, because the destination is unavailable.
+    the sink is tried until then, because the destination is unavailable. `destination_works`: the destination answered
+    as it should, and only this delivery has to wait, for example because a user changed its row during the call.
     """
 
     reason: str
@@ -152,6 +153,7 @@ class RetryLater:
     counts: bool = True
     unclear: bool = False
     pause_sink: bool = False
+    destination_works: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -272,10 +272,14 @@ def health_of(response: SinkResponse) -> DestinationHealth:
         return DestinationHealth.DOWN
     if isinstance(response, RateLimited | SinkBroken):
         return DestinationHealth.UNKNOWN
-    if any(isinstance(outcome, Delivered | Rejected) for outcome in response.outcomes):
+    if any(_shows_working(outcome) for outcome in response.outcomes):
         return DestinationHealth.UP
     counted = any(isinstance(outcome, RetryLater) and outcome.counts for outcome in response.outcomes)
     return DestinationHealth.DOWN if counted else DestinationHealth.UNKNOWN
+
+
+def _shows_working(outcome: Outcome) -> bool:
+    return isinstance(outcome, Delivered | Rejected) or (isinstance(outcome, RetryLater) and outcome.destination_works)
 
 
 def has_recovered(response: SinkResponse, *, reached: bool) -> bool:
@@ -299,8 +303,11 @@ def lane_rest(failures: int) -> float:
 
 
 def rest_after(response: SinkResponse, failures: int) -> float:
-    """Returns the seconds that the lane rests after a call. `failures` in a row include this call."""
-    rest = lane_rest(failures)
+    """Returns the seconds that the lane rests after a call. `failures` in a row include this call.
+
+    A call that shows neither success nor failure starts no further rest: the lane has rested since the last failure.
+    """
+    rest = lane_rest(failures) if health_of(response) is DestinationHealth.DOWN else 0.0
     if isinstance(response, Result):
         for outcome in response.outcomes:
             if isinstance(outcome, RetryLater) and outcome.pause_sink:

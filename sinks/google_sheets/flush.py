@@ -91,7 +91,7 @@ FRESH_MS = 5_000
 """A flush that only inserts uses a reply up to this age as its read."""
 CONFLICTS_MAX = 4
 """Most refusals of one flush because the sheet changed meanwhile; then it waits."""
-CHANGING = RetryLater("the sheet is being changed", after=1.0, counts=False)
+CHANGING = RetryLater("the sheet is being changed", after=1.0, counts=False, destination_works=True)
 PROTECTED_AGAIN = RetryLater(PROTECTED, after=300.0, counts=False)
 REFUSED_FIX = "look at the tab: Google takes no change to it; see docs/google-sheets.md, Troubleshooting"
 

@@ -46,7 +46,7 @@ from sinks.google_sheets.write_planner import DueInterview, RowChange, TabWrite,
 from sinks.spreadsheet.columns import KEY
 from sinks.spreadsheet.values import CellValue
 
-MOVED = RetryLater("rows moved", after=1.0, counts=False)
+MOVED = RetryLater("rows moved", after=1.0, counts=False, destination_works=True)
 """Reason of a delivery whose row may contain values of another interview; the next flush writes it again."""
 SOON = timedelta(seconds=1)
 REPAIR = "repair"

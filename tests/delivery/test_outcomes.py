@@ -45,6 +45,7 @@ outcomes = st.one_of(
         counts=st.booleans(),
         unclear=st.booleans(),
         pause_sink=st.booleans(),
+        destination_works=st.booleans(),
     ),
 )
 
@@ -153,9 +154,9 @@ def test_the_record_counts_all_but_first_try_successes(drawn):
 
 @given(st.lists(outcomes, min_size=1, max_size=5))
 def test_a_destination_is_up_as_soon_as_one_delivery_was_decided(given_outcomes):
-    """A delay it asked for is neither up nor down."""
+    """Or as soon as one only has to wait. A delay that the destination asked for is neither up nor down."""
     health = health_of(Result(given_outcomes))
-    if any(not isinstance(outcome, RetryLater) for outcome in given_outcomes):
+    if any(not isinstance(outcome, RetryLater) or outcome.destination_works for outcome in given_outcomes):
         assert health is DestinationHealth.UP
     elif any(outcome.counts for outcome in given_outcomes):
         assert health is DestinationHealth.DOWN
@@ -184,6 +185,21 @@ def test_the_rest_of_a_lane_grows_to_half_a_minute(failures):
     """None after one failure, then 2, 4, … 30 seconds."""
     rest = rest_after(CallFailure("timeout"), failures)
     assert rest == (0 if failures < 2 else min(30, 2 ** min(failures - 1, 10)))
+
+
+@pytest.mark.parametrize("answer", [RateLimited("bucket", 3), Result([RetryLater("throttled", after=9, counts=False)])])
+def test_only_a_failure_starts_a_rest(answer):
+    """The lane has rested since the last failure when it makes another call."""
+    assert failures_after(answer, 5) == 5
+    assert rest_after(answer, 5) == 0
+
+
+def test_a_row_of_failures_ends_when_the_destination_answers_that_a_delivery_has_to_wait():
+    """Else single failures between such answers would let the lane rest for longer and longer."""
+    answer = Result([RetryLater("rows moved", after=1.0, counts=False, destination_works=True)])
+    assert failures_after(answer, 5) == 0
+    assert rest_after(answer, 0) == 0
+    assert has_recovered(answer, reached=True)
 
 
 def test_a_follow_up_is_about_what_it_names():

@@ -111,7 +111,7 @@ async def test_a_damaged_id_above_the_header_is_restored(busy):
 async def test_a_row_that_was_hit_by_mistake_asks_for_its_interview_again(busy):
     busy.google.before_write = once(lambda: busy.person.sort(TAB, 0, descending=True))
     result = await busy.deliver(scored(INTERVIEWS[0], 4))
-    assert result.outcomes == [RetryLater("rows moved", after=1.0, counts=False)]
+    assert result.outcomes == [RetryLater("rows moved", after=1.0, counts=False, destination_works=True)]
     assert interview_id(6) in asked(result)
     assert busy.context.notes[f"row:{interview_id(6)}"]["force"] is True
     assert busy.context.notes["tab"]["moving"] is True
