@@ -255,6 +255,8 @@ class Flush:
         tab = self._outcomes.tabs[name]
         stray_values, undo, lost = tab.stray_values | found.stray_values, tab.undo | found.undo, tab.lost | found.lost
         self._outcomes.tabs[name] = replace(tab, moving=True, stray_values=stray_values, undo=undo, lost=lost)
+        if found.undo:
+            self._outcomes.doubt_deletions(name)
 
     async def _next_write(self) -> SheetWrite | None:
         """Returns the next write, `None` when nothing is left to write."""

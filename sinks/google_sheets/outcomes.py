@@ -195,6 +195,17 @@ class BatchOutcomes:
         if tab not in self.work.skipped:
             self.work = replace(self.work, skipped=self.work.skipped | {tab}, verify=True)
 
+    def doubt_deletions(self, tab: str) -> None:
+        """Marks a tab in which the sink may have written an id over that of another row, and asks for a verification
+        that finds rows without their id.
+        """
+        self.tabs[tab] = replace(self.tabs[tab], ids_overwritten=True)
+        self.work = replace(self.work, verify=True)
+
+    def may_have_overwritten_ids(self, tab: str) -> bool:
+        """Whether a missing row of this tab may be the result of a write of the sink."""
+        return self.tabs[tab].ids_overwritten or any(each.restores for each in self.intents if each.tab == tab)
+
     def wait_for_operator(self, tab: str, reason: str) -> None:
         """Makes the interviews of this tab wait until an operator acts. Those of other tabs do not wait."""
         outcome = Waiting(tab_name(tab), reason)
@@ -202,6 +213,8 @@ class BatchOutcomes:
         for entry in self._entries.values():
             if entry.tab == tab and entry.outcome is None:
                 entry.outcome = outcome
+        if self.may_have_overwritten_ids(tab):
+            self.doubt_deletions(tab)
         # pending repairs of the tab are found again when it is restored
         self.tabs[tab] = replace(self.tabs[tab], stray_values=frozenset(), lost=frozenset(), undo=frozenset())
         self.intents = tuple(intent for intent in self.intents if intent.tab != tab)

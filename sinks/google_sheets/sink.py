@@ -94,6 +94,7 @@ def apply_resume_mode(outcomes: BatchOutcomes, batch: Batch) -> None:
             count=0,
             refill=refill,
             adopt=mode == "adopt",
+            ids_overwritten=False,  # the operator decided about the missing rows
             refills=tab.refills + 1 if refill else tab.refills,
         )
     outcomes.work = replace(outcomes.work, verify=True, asks=outcomes.work.asks.difference(asked))
@@ -178,16 +179,31 @@ async def _repair(findings: Findings, outcomes: BatchOutcomes, context: Context)
             outcomes.tabs[name] = replace(outcomes.tabs[name], lost=outcomes.tabs[name].lost | {key})
     for name, protected in findings.protected.items():
         outcomes.tabs[name] = replace(outcomes.tabs[name], protected=protected)
-    gone = {key for _, key in findings.only({ComparisonResult.DELETED})}
-    notes = await recall_rows(context, gone)
-    outcomes.keep({row_name(key): replace(note, gone=True).encode() for key, note in notes.items() if not note.gone})
+    doubted = await _mark_deleted(findings, outcomes, context)
     await _have_dated(findings, outcomes, context)
     moved = await recall_rows(context, [key for key in findings.moved if not outcomes.holds(key)])
     in_full = {key: replace(note, force=True, dated=False) for key, note in moved.items()}
     outcomes.keep({row_name(key): note.encode() for key, note in in_full.items()})
-    goes_on = bool(found) and outcomes.work.rounds < ROUNDS_MAX
+    goes_on = bool(found or doubted) and outcomes.work.rounds < ROUNDS_MAX
     rounds = outcomes.work.rounds + 1 if goes_on else 0
     outcomes.work = replace(outcomes.work, verify=goes_on, rounds=rounds, skipped=skipped, asks=asks)
+
+
+async def _mark_deleted(findings: Findings, outcomes: BatchOutcomes, context: Context) -> bool:
+    """Marks the rows that users deleted. Returns whether some may be missing because of a write of the sink that was
+    not known when the verification began; the next one finds them missing.
+    """
+    deleted = findings.only({ComparisonResult.DELETED})
+    notes = await recall_rows(context, {key for _, key in deleted})
+    new = [(name, key) for name, key in deleted if key in notes and not notes[key].gone]
+    doubted = {name for name, _ in new if outcomes.may_have_overwritten_ids(name)}
+    outcomes.keep({row_name(key): replace(notes[key], gone=True).encode() for name, key in new if name not in doubted})
+    wrong = {name for name, _ in findings.only(REPAIRABLE)}
+    under_way = {intent.tab for intent in outcomes.intents}
+    for name in findings.protected.keys() - doubted - wrong - under_way:
+        if not outcomes.tabs[name].in_repair:  # every row was found, so no id is overwritten any more
+            outcomes.tabs[name] = replace(outcomes.tabs[name], ids_overwritten=False)
+    return bool(doubted)
 
 
 async def _have_dated(findings: Findings, outcomes: BatchOutcomes, context: Context) -> None:

@@ -60,9 +60,10 @@ class TabNote:
     meanwhile. `protected` are cells that the sink may not edit. `moving`: rows moved during the last write, so write
     one update at a time. `header` is the row of the header, `count` the number of ids, and `zone` the time zone of the
     written dates. `stray_values` may be in wrong rows, `lost` are ids that are gone while their rows may still be
-    there, `undo` ids that may have been put into a wrong row. `refills` counts the refills that an operator asked for.
-    A row that was written before the last refill is written in full, and with `refill` also if it is gone. `adopt`: a
-    tab with the same `title` may replace this one.
+    there, `undo` ids that may have been put into a wrong row. `ids_overwritten`: the sink may have written an id over
+    that of another row. Until a verification finds every row, a missing one does not count as deleted by users.
+    `refills` counts the refills that an operator asked for. A row that was written before the last refill is written in
+    full, and with `refill` also if it is gone. `adopt`: a tab with the same `title` may replace this one.
     """
 
     sheet_id: int | None = None
@@ -77,6 +78,7 @@ class TabNote:
     stray_values: frozenset[StrayValue] = frozenset()
     lost: frozenset[str] = frozenset()
     undo: frozenset[str] = frozenset()
+    ids_overwritten: bool = False
     refill: bool = False
     adopt: bool = False
     refills: int = 0
@@ -87,8 +89,9 @@ class TabNote:
         return TabNote(sheet_id, refill=self.refill, refills=self.refills)
 
     def is_wanted_back(self, row: RowNote) -> bool:
-        """Whether an operator asked for missing rows to be written again."""
-        return self.refill and row.refills != self.refills
+        """Whether a missing row is written again: an operator asked for it, or the sink may have removed its id."""
+        is_refilled = self.refill and row.refills != self.refills
+        return is_refilled or (self.ids_overwritten and not row.gone)
 
     @property
     def in_repair(self) -> bool:
@@ -114,7 +117,7 @@ class TabNote:
         return note
 
 
-_VALUES = ("header", "count", "refill", "adopt", "title")
+_VALUES = ("header", "count", "ids_overwritten", "refill", "adopt", "title")
 _SETS = ("fields", "doubtful", "lost", "undo")
 
 
@@ -130,6 +133,7 @@ def read_tab_note(note: Note | None) -> TabNote:
         zone=note["zone"],
         protected=decode_protected_cells(note),
         stray_values=frozenset(StrayValue(*each) for each in note.get("suspects", ())),
+        ids_overwritten=note.get("ids_overwritten", False),
         refill=note.get("refill", False),
         adopt=note.get("adopt", False),
         refills=note.get("era", 0),

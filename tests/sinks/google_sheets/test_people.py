@@ -236,6 +236,41 @@ async def test_a_new_row_that_users_deleted_after_a_lost_answer_stays_deleted(bu
     assert interview_id(7) not in busy.records()
 
 
+async def overwrite_the_row_of_the_fourth(busy):
+    """Has the sink overwrite the row of interview 4, because rows move between its reads and writes: the id with that
+    of interview 3, which it restores by the number of the row before it crashes, and the values with those of
+    interview 2.
+    """
+    kept = dict(busy.context.notes)
+    busy.person.edit(TAB, 3, busy.place("Interview ID"), 17)
+    busy.google.before_write = once(lambda: busy.person.delete_rows(TAB, 1))
+    await busy.deliver(scored(INTERVIEWS[2], 4))
+    busy.context.notes = {**kept, "intent": busy.context.saved[-1]["intent"]}
+    await busy.restart()
+    await busy.deliver(scored(INTERVIEWS[2], 4))
+    assert busy.column("Interview ID") == [interview_id(2), interview_id(3), None, *map(interview_id, (5, 6))]
+    text = {"candidate_name": "Cosmo Kramer", "candidate_email": "kramer@example.com", "candidate_phone": "+1 555"}
+    second = scored(INTERVIEWS[1], 4)
+    busy.google.before_write = once(lambda: busy.person.move_rows(TAB, 3, 1))
+    await busy.deliver(replace(second, values={**second.values, **text}))
+    assert busy.rows()[1][0] == "Cosmo Kramer"
+
+
+async def test_a_row_that_the_sink_overwrote_does_not_count_as_deleted_by_users(busy):
+    await overwrite_the_row_of_the_fourth(busy)
+    await busy.settle(busy.interviews[interview_id(2)])
+    assert busy.records()[interview_id(4)]["Candidate"] == "Wayne Knight 4"
+    assert (await busy.verify()).counts == {"in sync": 6}
+
+
+async def test_a_row_deleted_after_the_repair_of_an_overwritten_one_stays_deleted(busy):
+    await overwrite_the_row_of_the_fourth(busy)
+    await busy.settle(busy.interviews[interview_id(2)])
+    busy.person.delete_rows(TAB, busy.column("Interview ID").index(interview_id(6)) + 1)
+    await busy.settle(scored(INTERVIEWS[5], 4))
+    assert interview_id(6) not in busy.records()
+
+
 async def test_of_a_copied_row_the_first_is_updated(busy):
     busy.person.copy_row(TAB, 2, 5)
     await busy.show(scored(INTERVIEWS[1], 4))

@@ -32,6 +32,7 @@ TAB = TabNote(
     zone="UTC",
     stray_values=frozenset({StrayValue("stage", "Pending")}),
     lost=frozenset({"a"}),
+    ids_overwritten=True,
     refills=1,
     title="Interviews",
 )
