@@ -21,7 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 ROOT = Path(__file__).parents[1]
-RUN_SECONDS = 60
+RUN_SECONDS = 100
 IMPORTED = [
     "connector.cli.serve",
     "connector.store.postgres.store",

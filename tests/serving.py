@@ -58,7 +58,7 @@ class Served:
         return await self.client.get(self.url + path)
 
 
-async def until(look: Callable[[], Any], seconds: float = 60) -> Any:
+async def until(look: Callable[[], Any], seconds: float = 100) -> Any:
     """Waits for a fact about another thread or process, which cannot signal it; returns what `look` found.
 
     `look` may be a coroutine function. The limit ends before that of a test, so that the failure has a reason.

@@ -134,7 +134,7 @@ class Member:
 
     def stop(self) -> int:
         self.send(signal.SIGTERM)
-        return self.process.wait(60)
+        return self.process.wait(100)
 
 
 class Fleet:
@@ -189,7 +189,7 @@ class Fleet:
             self._connection = psycopg.connect(self.server.url, autocommit=True)
         return self._connection.execute(sql).fetchall()
 
-    def until(self, condition: Callable[[], Any], seconds: float = 60) -> None:
+    def until(self, condition: Callable[[], Any], seconds: float = 100) -> None:
         """As `Service.until`, also while the server is down."""
 
         def holds() -> bool:

@@ -116,7 +116,7 @@ class Service:
         """Sends the signal and waits for the end. Returns the exit code."""
         assert self.process is not None
         self.process.send_signal(number)
-        code = self.process.wait(60)
+        code = self.process.wait(100)
         self._close()
         return code
 
@@ -153,7 +153,7 @@ class Service:
         finally:
             connection.close()
 
-    def settled(self, seconds: float = 60, *, looks: bool = False) -> None:
+    def settled(self, seconds: float = 100, *, looks: bool = False) -> None:
         """Waits until no delivery is pending but the regular verification.
 
         With `looks` until Slack's second looks, a minute later, are over too.
@@ -173,7 +173,7 @@ class Service:
             raise AssertionError(f"still pending: {left}; sinks: {paused}; logs: {self.logs[-10:]}") from None
 
     @staticmethod
-    def until(condition: Any, seconds: float = 60) -> None:
+    def until(condition: Any, seconds: float = 100) -> None:
         """Waits for a condition of another process, which cannot signal it."""
         end = time.monotonic() + seconds
         while not condition():
