@@ -24,6 +24,7 @@ from connector.store.dialects import SERVER_NOW
 from connector.store.schema import RequestState
 from connector.store.sqlite.database import StoreLock
 from tests.operations.hireflix_world import at_once, source_at
+from tests.serving import until
 
 CONFIG = """
 [store]
@@ -81,8 +82,10 @@ class World:
         return marks, stage_of(await self.source.values(self.found.id)).value
 
     async def until_done(self, _=0):
-        while await self.states() != [RequestState.DONE]:  # noqa: ASYNC110 - another task writes to the database
-            await asyncio.sleep(0.01)
+        async def is_done():
+            return await self.states() == [RequestState.DONE]
+
+        await until(is_done)
 
     async def states(self):
         return [row.state for row in await self.source.rows(schema.decision_request)]
