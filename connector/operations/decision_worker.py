@@ -44,7 +44,8 @@ FAILURE_SECONDS = 15.0
 RESULT_POLL_SECONDS = 0.3
 """Interval between two reads of a request that another process carries out."""
 SERVICE_WAIT_SECONDS = 60.0
-"""Longest wait of a command for the service, which tells it within about the same time that Hireflix does not answer.
+"""Longest wait of a command for the result of the service. The service reports within about this time when Hireflix
+does not answer.
 """
 
 log = structlog.get_logger("connector.decisions")

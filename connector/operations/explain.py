@@ -257,7 +257,7 @@ async def _effect(recipient: _Recipient, at: int) -> Effect:
 
 
 async def _preview(recipient: _Recipient, at: int) -> Preview:
-    """Returns what the sink would write at `at` (epoch milliseconds), or why there is no preview."""
+    """Returns the preview of a call at the time `at` (epoch milliseconds), or a text that says why there is none."""
     sink = recipient.sink
     if not isinstance(sink, Previews):
         return Preview("No preview: this type of sink has none.")

@@ -83,7 +83,7 @@ def test_a_reconcile_before_the_first_backfill_is_refused(source):
 
 
 def test_a_reconcile_before_the_first_backfill_is_bad_usage_also_beside_a_service(source, world, json_of):
-    """It is no failure of the API, which the status and the alerts would report."""
+    """So that the status and the alerts do not report a failure of the API."""
     with StoreLock(world.file):
         result = source("reconcile")
     assert result.exit_code == 2

@@ -325,7 +325,7 @@ def test_what_people_decided_is_never_wrong():
 
 @pytest.mark.parametrize("width", [1, 3])
 async def test_cells_that_a_sort_of_some_columns_moved_to_other_rows_are_written_again(harness, width):
-    """The name of one candidate beside the score of another is no correction."""
+    """Rows that mix the cells of two candidates do not count as corrections."""
     interviews = [person_of(number) for number in range(1, 7)]
     await harness.show(*interviews)
     harness.person.edit(TAB, 1, 8, 45_000)  # a correction in a row whose other cells were moved

@@ -251,7 +251,7 @@ async def test_the_advice_works_before_the_sink_asks(emptied, mode, rows):
 
 
 async def test_cells_that_a_sort_of_some_columns_moved_to_other_rows_are_written_again(workbook):
-    """The name of one candidate beside the score of another is no correction."""
+    """Rows that mix the cells of two candidates do not count as corrections."""
     interviews = some(5)
     await fill(workbook, *interviews)
     with workbook.edit() as sheet:
